@@ -1,0 +1,156 @@
+//! Puts a manager together and refuses parts that do not fit.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::{Inner, SessionManager, Sink};
+use crate::audit::{AuditBackend, Delivery, SessionObserver};
+use crate::backend::SessionBackend;
+use crate::bus::InvalidationBus;
+use crate::clock::{Clock, SystemClock};
+use crate::enricher::SessionEnricher;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::SessionPolicy;
+use crate::random::{Random, SystemRandom};
+use crate::snapshot::LivePolicy;
+use crate::storage::{Durability, OnLimit, SessionStorage};
+use crate::suspicion::SuspicionRule;
+
+/// Builds a [`SessionManager`]. A storage and a token backend are required; everything else has a default.
+#[derive(Default)]
+#[must_use]
+pub struct SessionManagerBuilder {
+    storage: Option<Arc<dyn SessionStorage>>,
+    backend: Option<Arc<dyn SessionBackend>>,
+    policy: SessionPolicy,
+    sinks: Vec<Sink>,
+    enrichers: Vec<Arc<dyn SessionEnricher>>,
+    rules: Vec<Arc<dyn SuspicionRule>>,
+    observers: Vec<Arc<dyn SessionObserver>>,
+    bus: Option<Arc<dyn InvalidationBus>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
+    allow_volatile: bool,
+    accessed_every: Option<NonZeroU32>,
+}
+
+impl SessionManagerBuilder {
+    /// Where sessions live.
+    pub fn storage(mut self, storage: Arc<dyn SessionStorage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// What tokens look like.
+    pub fn backend(mut self, backend: Arc<dyn SessionBackend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// The rules.
+    pub fn policy(mut self, policy: SessionPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Adds an audit sink. Without one nothing is recorded.
+    pub fn audit(mut self, backend: Arc<dyn AuditBackend>, delivery: Delivery) -> Self {
+        self.sinks.push(Sink { backend, delivery });
+        self
+    }
+
+    /// Adds an enricher.
+    pub fn enricher(mut self, enricher: Arc<dyn SessionEnricher>) -> Self {
+        self.enrichers.push(enricher);
+        self
+    }
+
+    /// Adds a suspicion rule, judged at every refresh and authentication.
+    pub fn rule(mut self, rule: Arc<dyn SuspicionRule>) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds a reaction to what happened.
+    pub fn observer(mut self, observer: Arc<dyn SessionObserver>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Tells other nodes, and [`SessionManager::ended`], what changes.
+    pub fn bus(mut self, bus: Arc<dyn InvalidationBus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// Another clock than the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Another source of randomness than the operating system.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = Some(random);
+        self
+    }
+
+    /// Accepts a storage that forgets its sessions with its process or by eviction.
+    pub fn allow_volatile(mut self, allow: bool) -> Self {
+        self.allow_volatile = allow;
+        self
+    }
+
+    /// Records one in so many authentications; every one by default.
+    pub fn record_accessed_every(mut self, one_in: NonZeroU32) -> Self {
+        self.accessed_every = Some(one_in);
+        self
+    }
+
+    /// Puts the manager together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misconfigured`], naming what is missing or what the storage cannot keep; [`ErrorKind::Internal`] when the operating
+    /// system gives no randomness.
+    pub fn build(self) -> Result<SessionManager> {
+        let refuse = |message: &'static str| Error::new(ErrorKind::Misconfigured, "build").because(message);
+        let storage = self.storage.ok_or_else(|| refuse("a storage is missing"))?;
+        let backend = self.backend.ok_or_else(|| refuse("a token backend is missing"))?;
+        self.policy.validate()?;
+        let capabilities = storage.capabilities();
+        if capabilities.durability == Durability::Volatile && !self.allow_volatile {
+            return Err(refuse("the storage is volatile: call allow_volatile(true) if sessions may be lost with it"));
+        }
+        if !capabilities.cap && self.policy.on_limit != OnLimit::Unlimited {
+            return Err(refuse("the storage cannot enforce max_sessions: set on_limit to unlimited"));
+        }
+        let random = match self.random {
+            Some(random) => random,
+            None => Arc::new(SystemRandom::new()?),
+        };
+        let live = if capabilities.epochs { LivePolicy::TRACKED } else { LivePolicy::UNTRACKED };
+        Ok(SessionManager(Arc::new(Inner {
+            storage,
+            backend,
+            policy: self.policy,
+            sinks: self.sinks,
+            enrichers: self.enrichers,
+            rules: self.rules,
+            observers: self.observers,
+            bus: self.bus,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            random,
+            live,
+            accessed_every: self.accessed_every.unwrap_or(NonZeroU32::MIN),
+            accessed: AtomicU32::new(0),
+        })))
+    }
+}
+
+impl fmt::Debug for SessionManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionManagerBuilder").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}

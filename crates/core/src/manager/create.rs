@@ -1,0 +1,227 @@
+//! Create: enrich, insert under the limit, issue, audit.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{self, Either};
+use serde_json::json;
+
+use super::request::{Created, NewSession, RequestContext};
+use super::scope::{Scope, subject_of_user};
+use crate::audit::AuditKind;
+use crate::backend::{IssueContext, TokenPair};
+use crate::client::ClientInfo;
+use crate::clock::{after, to_millis};
+use crate::control::{Actor, Control, RevocationReason, Seed};
+use crate::enricher::{Enrichment, SessionEnricher};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::random::random_u64;
+use crate::session::{Authentication, Session};
+use crate::snapshot::{SessionRecord, Snapshot};
+use crate::storage::{EndedSession, Incarnations, Insert, InsertOutcome, Revoke, RevokeTarget};
+
+const CREATE: &str = "create";
+
+impl Scope<'_> {
+    pub(super) async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
+        let client = self.accept_client(&context.client)?;
+        self.accept_new(&new)?;
+        let enrichment = self.enrich(&client).await;
+        let now = self.now();
+        let limit = new.overrides.limit.unwrap_or_else(|| self.inner.policy.limit());
+        let user = new.user_id.clone();
+        let session = self.session(new, client, enrichment, now)?;
+        let control = Control::new(Seed::generate(&*self.inner.random)?, now, session.idle_deadline(now));
+        let insert = Insert::new(SessionRecord::new(session, control), limit, self.incarnations()?, now);
+
+        if !limit.rejects() {
+            self.announce_intent(subject_of_user(&user)).await?;
+        }
+        let (snapshot, evicted) = match self.storage.insert(&insert).await? {
+            InsertOutcome::Inserted { snapshot, evicted } => (snapshot, evicted),
+            InsertOutcome::LimitReached { .. } => return Err(Error::new(ErrorKind::LimitReached, CREATE)),
+            InsertOutcome::DuplicateId => {
+                let message = "another session has this id or external id";
+                return Err(Error::new(ErrorKind::Conflict, CREATE).because(message).retryable(false));
+            }
+        };
+        if !limit.rejects() {
+            self.announce_done(subject_of_user(&user)).await;
+        }
+
+        let tokens = match self.issue(&snapshot, now).await {
+            Ok(tokens) => tokens,
+            Err(error) => return Err(self.undo(&snapshot, error).await),
+        };
+        if let Err(error) = self.audit_creation(&snapshot, &evicted, context).await {
+            return Err(self.undo(&snapshot, error).await);
+        }
+        Ok(Created { snapshot, tokens, evicted })
+    }
+
+    /// Issues the tokens of the current generation.
+    pub(super) async fn issue(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<TokenPair> {
+        let policy = &self.inner.policy;
+        let percent = random_u64(&*self.inner.random)? % (u64::from(policy.access_token_jitter).saturating_add(1));
+        let kept = u32::try_from(100_u64.saturating_sub(percent)).unwrap_or(100);
+        let lifetime = policy.access_token_lifetime.saturating_mul(kept) / 100;
+        let expires_at = to_millis(after(now, lifetime)).min(snapshot.token_deadline(now));
+        self.inner.backend.issue(snapshot, &IssueContext::new(now, expires_at)).await
+    }
+
+    /// Random numbers for epoch records that do not exist yet.
+    pub(super) fn incarnations(&self) -> Result<Incarnations> {
+        Ok(Incarnations { user: random_u64(&*self.inner.random)?, global: random_u64(&*self.inner.random)? })
+    }
+
+    /// A session whose tokens nobody will get is ended; the error that caused it is the one that counts.
+    async fn undo(&self, snapshot: &Snapshot, error: Error) -> Error {
+        let target = RevokeTarget::One { key: snapshot.key(), owner: None };
+        let revoke = Revoke::new(target, RevocationReason::ISSUE_FAILED, Actor::System, self.now());
+        if let Err(second) = self.storage.revoke(&revoke).await {
+            tracing::warn!(error = %second, "a session without tokens could not be ended");
+        }
+        error
+    }
+
+    async fn audit_creation(
+        &self,
+        snapshot: &Snapshot,
+        evicted: &[EndedSession],
+        context: &RequestContext,
+    ) -> Result<()> {
+        if !self.listened() {
+            return Ok(());
+        }
+        let mut happening = self.about(AuditKind::Created, &snapshot.session, context);
+        if let Some(place) = &snapshot.session.location {
+            happening.event.details.insert("location".to_owned(), json!(place.to_string()));
+        }
+        happening.event.details.insert("methods".to_owned(), json!(snapshot.session.authentication.methods));
+        let mut happenings = self.endings(AuditKind::Evicted, evicted, context);
+        happenings.push(happening);
+        self.emit(happenings).await
+    }
+
+    fn accept_client(&self, client: &ClientInfo) -> Result<ClientInfo> {
+        let policy = &self.inner.policy;
+        let mut client = client.clone();
+        if let Some(agent) = &mut client.user_agent {
+            *agent = printable(agent, policy.limits.user_agent);
+        }
+        client.user_agent.take_if(|agent| agent.is_empty());
+        if policy.require_user_agent && client.user_agent.is_none() {
+            return Err(Error::new(ErrorKind::InvalidInput, CREATE).because("a user agent is required"));
+        }
+        accept_text("device name", client.device_name.as_deref(), policy.limits.device_name)?;
+        accept_text("application", client.application.as_deref(), policy.limits.application)?;
+        client.ip_address = client.ip_address.map(|address| address.to_canonical());
+        Ok(client)
+    }
+
+    fn accept_new(&self, new: &NewSession) -> Result<()> {
+        accept_attributes(&new.attributes, self.inner.policy.limits.attributes)?;
+        let external = new.external.iter().flat_map(|external| [external.issuer.as_str(), external.sid.as_str()]);
+        external
+            .chain(new.methods.iter().map(String::as_str))
+            .chain(new.level.as_deref())
+            .try_for_each(|text| accept_text("external id, method or level", Some(text), 255))
+    }
+
+    fn session(
+        &self,
+        new: NewSession,
+        client: ClientInfo,
+        enrichment: Enrichment,
+        now: DateTime<Utc>,
+    ) -> Result<Session> {
+        let policy = &self.inner.policy;
+        let id = SessionId::generate(&new.user_id, now, &*self.inner.random)?;
+        let lifetime = new.overrides.absolute_lifetime.unwrap_or(policy.absolute_lifetime);
+        let mut session = Session::new(id, new.user_id, now, to_millis(after(now, lifetime)));
+        session.idle_timeout = new.overrides.idle_timeout.unwrap_or(policy.idle_timeout);
+        session.ip_address = client.ip_address.and_then(|address| policy.ip_recording.apply(address));
+        session.user_agent = client.user_agent;
+        session.device_name = client.device_name;
+        session.application = client.application;
+        session.device_info = enrichment.device_info;
+        session.device = enrichment.device;
+        session.location = enrichment.location;
+        session.attributes = enrichment.attributes;
+        // The application's own attributes win over an enricher's.
+        session.attributes.extend(new.attributes);
+        // A time in the future would make the authentication fresh for ever.
+        session.authentication =
+            Authentication::at(to_millis(new.authenticated_at.map_or(now, |at| at.min(now)))).by(new.methods);
+        session.authentication.level = new.level;
+        session.is_trusted = new.is_trusted;
+        session.binding = new.binding;
+        session.actor = new.actor;
+        session.external = new.external;
+        Ok(session)
+    }
+
+    /// What the enrichers know, as far as they are in time.
+    pub(super) async fn enrich(&self, client: &ClientInfo) -> Enrichment {
+        let enrichers = &self.inner.enrichers;
+        let mut known = Enrichment::default();
+        if enrichers.is_empty() {
+            return known;
+        }
+        let runs = enrichers.iter().map(|enricher| self.enrich_by(enricher, client));
+        for learnt in future::join_all(runs).await.into_iter().flatten() {
+            known.merge(learnt);
+        }
+        known
+    }
+
+    async fn enrich_by(&self, enricher: &Arc<dyn SessionEnricher>, client: &ClientInfo) -> Option<Enrichment> {
+        let mut learnt = Enrichment::default();
+        let timer = self.inner.clock.sleep(self.inner.policy.enricher_timeout);
+        let outcome = match future::select(enricher.enrich(client, &mut learnt), timer).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => Err(Error::new(ErrorKind::Unavailable, "enrich").because("the enricher took too long")),
+        };
+        match outcome {
+            Ok(()) => Some(learnt),
+            Err(error) => {
+                tracing::warn!(enricher = enricher.name(), %error, "an enricher failed");
+                None
+            }
+        }
+    }
+}
+
+/// Refuses texts that are too long or hold control characters.
+pub(super) fn accept_text(what: &str, text: Option<&str>, limit: usize) -> Result<()> {
+    match text {
+        Some(text) if text.len() > limit || text.chars().any(char::is_control) => {
+            let message = format!("the {what} has at most {limit} bytes and no control characters");
+            Err(Error::new(ErrorKind::InvalidInput, "session").because(message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses attributes that take too much room.
+pub(super) fn accept_attributes(attributes: &serde_json::Map<String, serde_json::Value>, limit: usize) -> Result<()> {
+    let size = serde_json::to_vec(attributes).map_or(usize::MAX, |json| json.len());
+    if size > limit {
+        let message = format!("the attributes take at most {limit} bytes as JSON");
+        return Err(Error::new(ErrorKind::InvalidInput, "session").because(message));
+    }
+    Ok(())
+}
+
+/// A header's text without control characters, cut at a character boundary: its sender cannot be told of a mistake.
+fn printable(text: &str, limit: usize) -> String {
+    let mut kept = String::with_capacity(text.len().min(limit));
+    for character in text.chars().filter(|character| !character.is_control()) {
+        if kept.len().saturating_add(character.len_utf8()) > limit {
+            break;
+        }
+        kept.push(character);
+    }
+    kept
+}

@@ -1,0 +1,312 @@
+//! What the application tells the manager, and what it gets back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::backend::{TokenPair, Verified};
+use crate::client::ClientInfo;
+use crate::control::Actor;
+use crate::id::SessionId;
+use crate::policy::PolicyOverrides;
+use crate::session::{Binding, ExternalId, Session};
+use crate::snapshot::{Snapshot, State};
+use crate::storage::{Cursor, EndedSession};
+use crate::user::UserId;
+
+/// The request that an operation belongs to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct RequestContext {
+    /// The client that sent it.
+    pub client: ClientInfo,
+    /// Its id, for the audit trail.
+    pub request_id: Option<String>,
+    /// Whether a person is behind it.
+    pub presence: Presence,
+    /// Who acts, where it is not the session's own user.
+    pub actor: Option<Actor>,
+}
+
+impl RequestContext {
+    /// A request from this client with a person behind it.
+    pub fn from_client(client: ClientInfo) -> Self {
+        Self { client, ..Self::default() }
+    }
+
+    /// Sets the request id.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = Some(id.into());
+        self
+    }
+
+    /// Says that no person is behind it.
+    pub const fn background(mut self) -> Self {
+        self.presence = Presence::Background;
+        self
+    }
+
+    /// Says who acts.
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+}
+
+/// Whether a person is behind a request. Polling and event streams do not keep a session alive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Presence {
+    /// A person acts: the request counts as activity.
+    #[default]
+    User,
+    /// A program acts by itself.
+    Background,
+}
+
+/// A sign-in: the application has checked who the user is.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct NewSession {
+    /// Who signed in.
+    pub user_id: UserId,
+    /// How, as in `amr` (RFC 8176): "pwd", "otp".
+    pub methods: Vec<String>,
+    /// How surely, as in `acr`.
+    pub level: Option<String>,
+    /// When, where it was not just now: an identity provider's `auth_time`.
+    pub authenticated_at: Option<DateTime<Utc>>,
+    /// Whether the user trusts the device.
+    pub is_trusted: bool,
+    /// The application's own data.
+    pub attributes: Map<String, Value>,
+    /// What the tokens are bound to.
+    pub binding: Option<Binding>,
+    /// Who acts in the user's name.
+    pub actor: Option<Actor>,
+    /// The session's name elsewhere.
+    pub external: Option<ExternalId>,
+    /// Deviations from the policy.
+    pub overrides: PolicyOverrides,
+}
+
+impl NewSession {
+    /// This user signed in just now.
+    pub fn of(user_id: UserId) -> Self {
+        Self {
+            user_id,
+            methods: Vec::new(),
+            level: None,
+            authenticated_at: None,
+            is_trusted: false,
+            attributes: Map::new(),
+            binding: None,
+            actor: None,
+            external: None,
+            overrides: PolicyOverrides { absolute_lifetime: None, idle_timeout: None, limit: None },
+        }
+    }
+
+    /// By these methods (`amr`).
+    pub fn by<I: IntoIterator<Item = S>, S: Into<String>>(mut self, methods: I) -> Self {
+        self.methods = methods.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// On a device that the user trusts.
+    pub const fn trusted(mut self) -> Self {
+        self.is_trusted = true;
+        self
+    }
+
+    /// With this attribute.
+    pub fn attribute(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
+
+    /// With deviations from the policy.
+    pub fn overriding(mut self, overrides: PolicyOverrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// Standing for a session elsewhere.
+    pub fn external(mut self, external: ExternalId) -> Self {
+        self.external = Some(external);
+        self
+    }
+
+    /// In the user's name, by somebody else.
+    pub fn impersonated_by(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+}
+
+/// A session that was just created.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Created {
+    /// The session.
+    pub snapshot: Snapshot,
+    /// Its first tokens.
+    pub tokens: TokenPair,
+    /// What made room for it.
+    pub evicted: Vec<EndedSession>,
+}
+
+/// A request whose access token was accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Authenticated {
+    /// The session.
+    pub snapshot: Snapshot,
+    /// What the token says.
+    pub verified: Verified,
+}
+
+impl Authenticated {
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.snapshot.session
+    }
+
+    /// Whose it is.
+    pub fn user_id(&self) -> &UserId {
+        &self.snapshot.session.user_id
+    }
+
+    /// Its id.
+    pub fn session_id(&self) -> SessionId {
+        self.snapshot.session.id
+    }
+
+    /// A claim of the access token, where it carries claims.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.verified.claims.as_ref().and_then(|claims| claims.get(name))
+    }
+}
+
+/// A session with renewed tokens.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The session.
+    pub snapshot: Snapshot,
+    /// Its tokens.
+    pub tokens: TokenPair,
+    /// Whether these are the tokens of an earlier refresh, asked for again within the grace.
+    pub converged: bool,
+}
+
+/// A raised epoch.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Rotated {
+    /// The version before; `None` where there was no record.
+    pub old_version: Option<u64>,
+    /// The version now.
+    pub new_version: u64,
+    /// Until when sessions one version behind live on.
+    pub grace_until: Option<DateTime<Utc>>,
+    /// The session that was kept, with its new tokens.
+    pub kept: Option<Refreshed>,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionView {
+    /// The session.
+    pub snapshot: Snapshot,
+    /// Whether it lives, and if not, how it ended.
+    pub state: State,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionView>,
+    /// Where the next page begins.
+    pub next: Option<Cursor>,
+}
+
+/// What an update changes; `None` leaves a field as it is.
+#[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionChange {
+    /// The device's name, or none.
+    #[allow(clippy::option_option, reason = "outside: changed or not; inside: the new value")]
+    pub device_name: Option<Option<String>>,
+    /// Whether the device is trusted, for how long.
+    pub trust: Option<(bool, Option<Duration>)>,
+    /// Attributes to set; null removes one.
+    pub attributes: Map<String, Value>,
+    /// Ends every token issued so far, as a change of privileges must.
+    pub privileges_changed: bool,
+}
+
+impl SessionChange {
+    /// No change.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the device.
+    pub fn device_name(mut self, name: Option<String>) -> Self {
+        self.device_name = Some(name);
+        self
+    }
+
+    /// Trusts the device for this long, or for ever.
+    pub const fn trust(mut self, duration: Option<Duration>) -> Self {
+        self.trust = Some((true, duration));
+        self
+    }
+
+    /// Trusts it no longer.
+    pub const fn distrust(mut self) -> Self {
+        self.trust = Some((false, None));
+        self
+    }
+
+    /// Sets an attribute; null removes it.
+    pub fn attribute(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
+
+    /// Ends every token issued so far.
+    pub const fn privileges_changed(mut self) -> Self {
+        self.privileges_changed = true;
+        self
+    }
+}
+
+/// How a refresh token was replayed: the reason in the audit trail.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum RefreshReplay {
+    /// The previous token, after its grace: a client that lost a reply and slept, or a thief.
+    AfterGrace,
+    /// An older token: no honest client keeps one.
+    Older,
+}
+
+impl RefreshReplay {
+    pub(super) const fn of(snapshot: &Snapshot, presented: u64) -> Self {
+        if presented.saturating_add(1) == snapshot.control.generation { Self::AfterGrace } else { Self::Older }
+    }
+
+    /// A stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AfterGrace => "refresh_replay_after_grace",
+            Self::Older => "refresh_replay_older",
+        }
+    }
+}

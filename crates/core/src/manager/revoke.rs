@@ -1,0 +1,86 @@
+//! Revoke: announce, end in one atomic step, announce, audit.
+
+use super::request::RequestContext;
+use super::scope::{Scope, subject_of, subject_of_user};
+use crate::audit::AuditKind;
+use crate::control::{Actor, RevocationReason};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{SessionId, SessionKey};
+use crate::session::ExternalId;
+use crate::storage::{EndedSession, Revoke, RevokeTarget, SessionFilter, Subject};
+use crate::user::UserId;
+
+const REVOKE: &str = "revoke";
+
+impl Scope<'_> {
+    pub(super) async fn revoke_one(
+        &self,
+        owner: Option<&UserId>,
+        key: SessionKey,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<EndedSession> {
+        let key = match (key.locator, owner) {
+            (None, Some(owner)) => SessionKey::new(key.id, owner.locator()),
+            _ => key,
+        };
+        let target = RevokeTarget::One { key, owner: owner.cloned() };
+        let (mut ended, already_ended) = self.end(subject_of(key), target, reason, owner, context).await?;
+        match ended.pop() {
+            Some(ended) => Ok(ended),
+            None if already_ended > 0 => Err(Error::new(ErrorKind::AlreadyEnded, REVOKE)),
+            None => Err(Error::new(ErrorKind::NotFound, REVOKE)),
+        }
+    }
+
+    pub(super) async fn revoke_user(
+        &self,
+        user: &UserId,
+        except: Option<SessionId>,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<Vec<EndedSession>> {
+        let target = RevokeTarget::User { user: user.clone(), except };
+        Ok(self.end(subject_of_user(user), target, reason, Some(user), context).await?.0)
+    }
+
+    pub(super) async fn revoke_external(
+        &self,
+        external: ExternalId,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<Vec<EndedSession>> {
+        // Whose session it is shows only afterwards: everybody looks for the moment it takes.
+        Ok(self.end(Subject::Global, RevokeTarget::External(external), reason, None, context).await?.0)
+    }
+
+    pub(super) async fn revoke_matching(
+        &self,
+        user: Option<&UserId>,
+        filter: SessionFilter,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<Vec<EndedSession>> {
+        if user.is_none() && !self.storage.capabilities().list_all {
+            return Err(Error::new(ErrorKind::Unsupported, REVOKE).because("this storage cannot search across users"));
+        }
+        let subject = user.map_or(Subject::Global, subject_of_user);
+        Ok(self.end(subject, RevokeTarget::Matching { user: user.cloned(), filter }, reason, user, context).await?.0)
+    }
+
+    async fn end(
+        &self,
+        subject: Subject,
+        target: RevokeTarget,
+        reason: RevocationReason,
+        owner: Option<&UserId>,
+        context: &RequestContext,
+    ) -> Result<(Vec<EndedSession>, u64)> {
+        let by = context.actor.clone().or_else(|| owner.cloned().map(Actor::User)).unwrap_or(Actor::System);
+        self.announce_intent(subject).await?;
+        let revoked = self.storage.revoke(&Revoke::new(target, reason, by, self.now())).await?;
+        self.announce_done(subject).await;
+        self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
+        Ok((revoked.sessions, revoked.already_ended))
+    }
+}
