@@ -1,0 +1,32 @@
+//! The conformance suite for storages: plain async functions, each the proof of one sentence of the contract.
+//!
+//! Most tests use [`storage_conformance!`](crate::storage_conformance); [`report`] runs everything from a program of its own.
+
+mod table;
+
+pub mod ability;
+pub mod advance;
+pub mod boundary;
+pub mod bump;
+pub mod cap;
+pub mod concurrency;
+pub mod declared;
+pub mod feed;
+pub mod global;
+pub mod insert;
+pub mod list;
+mod model;
+pub mod once;
+pub mod purge;
+pub mod read;
+pub mod revival;
+pub mod revoke;
+mod run;
+pub mod scan;
+pub mod touch;
+pub mod update;
+
+pub use ability::Ability;
+pub use model::Histories;
+pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, report, run, run_model};
+pub use table::{Check, checks};
