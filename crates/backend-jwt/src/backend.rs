@@ -1,0 +1,124 @@
+//! [`JwtBackend`]: the implementation of core's `SessionBackend`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use session_manager_core::token::ReferenceTokens;
+use session_manager_core::{
+    BackendCapabilities, Control, Error, ErrorKind, IssueContext, Presented, Random, Rejection, Result, SessionBackend,
+    Snapshot, Token, TokenKind, TokenPair, Verified,
+};
+
+use crate::builder::JwtBackendBuilder;
+use crate::claims::{ClaimSource, Issuance};
+use crate::compact::{Compact, MAX_TOKEN_BYTES};
+use crate::json;
+use crate::keys::{SigningKey, VerifyingKeys};
+use crate::validation;
+
+/// Access tokens as signed JWTs (RFC 9068), refresh tokens as core's reference tokens.
+///
+/// # Security
+/// Every reason to refuse an access token has its own [`Rejection`]; the signature is proven before any claim is looked at. No I/O, no
+/// key from a token, no time but the caller's.
+#[derive(Debug)]
+pub struct JwtBackend {
+    pub(crate) issuance: Issuance,
+    pub(crate) key: SigningKey,
+    pub(crate) keys: VerifyingKeys,
+    pub(crate) refresh: ReferenceTokens,
+    pub(crate) claims: Option<Arc<dyn ClaimSource>>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl JwtBackend {
+    /// Begins a backend that signs with `key` and makes refresh tokens with `refresh`. Issuer and audience are still needed.
+    pub const fn builder(key: SigningKey, refresh: ReferenceTokens) -> JwtBackendBuilder {
+        JwtBackendBuilder::new(key, refresh)
+    }
+
+    fn sign(&self, claims: &Map<String, Value>) -> Result<Token> {
+        let payload = serde_json::to_vec(claims)
+            .map_err(|source| Error::new(ErrorKind::Internal, "issue token").with_source(source))?;
+        let header = self.key.header();
+        // Room for everything, so that no growing leaves a copy of the token behind.
+        let mut text = String::with_capacity(header.len() + payload.len().div_ceil(3) * 4 + 100);
+        text.push_str(header);
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(&payload, &mut text);
+        let signature = self.key.sign(text.as_bytes())?;
+        text.push('.');
+        text.push_str(&signature);
+        if text.len() > MAX_TOKEN_BYTES {
+            let message = format!("an access token has at most {MAX_TOKEN_BYTES} bytes: add fewer claims");
+            return Err(Error::new(ErrorKind::Misconfigured, "issue token").because(message));
+        }
+        Ok(Token::new(text))
+    }
+}
+
+#[async_trait]
+impl SessionBackend for JwtBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        BackendCapabilities::new(true)
+    }
+
+    fn parse<'t>(&self, kind: TokenKind, token: &'t str) -> Result<Presented<'t>, Rejection> {
+        match kind {
+            TokenKind::Access => match Compact::read(token, &self.keys) {
+                Ok(_) => Ok(Presented::self_contained(kind, token)),
+                // Where it is no JWT, core tells whether it is a refresh token.
+                Err(Rejection::Malformed) => match self.refresh.parse(kind, token) {
+                    Err(Rejection::WrongKind) => Err(Rejection::WrongKind),
+                    _ => Err(Rejection::Malformed),
+                },
+                Err(rejection) => Err(rejection),
+            },
+            TokenKind::Refresh => match self.refresh.parse(kind, token) {
+                Ok(reference) => Ok(Presented::reference(kind, token, reference)),
+                Err(_) if Compact::read(token, &self.keys).is_ok() => Err(Rejection::WrongKind),
+                Err(rejection) => Err(rejection),
+            },
+            _ => Err(Rejection::WrongKind),
+        }
+    }
+
+    fn verify(
+        &self,
+        presented: &Presented<'_>,
+        control: Option<&Control>,
+        now: DateTime<Utc>,
+    ) -> Result<Verified, Rejection> {
+        match (presented.kind, &presented.reference) {
+            (TokenKind::Access, None) => {
+                // Read again: a `Presented` can be made without `parse`, and finding the key is one comparison.
+                let (compact, key) = Compact::read(presented.raw, &self.keys)?;
+                let payload = compact.proven(key)?;
+                let claims = json::object(&payload).ok_or(Rejection::Malformed)?;
+                validation::judge(claims, &self.issuance, now)
+            }
+            (TokenKind::Refresh, Some(reference)) => {
+                self.refresh.check(reference, control.ok_or(Rejection::UnknownSession)?)?;
+                Ok(Verified::new(reference.key(), reference.generation()))
+            }
+            _ => Err(Rejection::WrongKind),
+        }
+    }
+
+    async fn issue(&self, snapshot: &Snapshot, context: &IssueContext) -> Result<TokenPair> {
+        let own = match &self.claims {
+            Some(source) => source.claims(&snapshot.session).await?,
+            None => Map::new(),
+        };
+        let access = self.sign(&self.issuance.claims(own, snapshot, context, &*self.random)?)?;
+        let refresh = self.refresh.mint(TokenKind::Refresh, &snapshot.session, &snapshot.control);
+        // What the client is told is what the token says: whole seconds.
+        let expires_at =
+            DateTime::from_timestamp(context.access_expires_at.timestamp(), 0).unwrap_or(context.access_expires_at);
+        Ok(TokenPair::new(access, refresh, snapshot, &IssueContext::new(context.now, expires_at)))
+    }
+}

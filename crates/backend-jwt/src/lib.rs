@@ -1,0 +1,18 @@
+//! The JWT backend of session-manager: a signed access token that proves itself, and core's rotating refresh token.
+
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod builder;
+mod claims;
+mod compact;
+mod json;
+mod keys;
+mod validation;
+
+pub use crate::backend::JwtBackend;
+pub use crate::builder::JwtBackendBuilder;
+pub use crate::claims::{ClaimSource, RESERVED_CLAIMS};
+pub use crate::compact::MAX_TOKEN_BYTES;
+pub use crate::keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+pub use crate::validation::CLOCK_LEEWAY;

@@ -1,0 +1,83 @@
+//! Judging the claims of a token whose signature is proven, at a time that the caller names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+use session_manager_core::{ClaimedEpoch, ClaimedEpochs, Rejection, SessionId, SessionKey, UserId, Verified};
+
+use crate::claims::Issuance;
+
+/// How far the clock of another node may be ahead before its tokens are "not yet valid". There is none for `exp`.
+pub const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
+
+/// The end of the year 9999, which is as far as storages go.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Judges all claims and reads from them what the manager needs.
+pub(crate) fn judge(
+    claims: Map<String, Value>,
+    expected: &Issuance,
+    now: DateTime<Utc>,
+) -> Result<Verified, Rejection> {
+    let claim = |name: &str| claims.get(name).ok_or(Rejection::MissingClaim);
+    if text(claim("iss")?)? != expected.issuer {
+        return Err(Rejection::WrongIssuer);
+    }
+    if !names_audience(claim("aud")?, &expected.audience)? {
+        return Err(Rejection::WrongAudience);
+    }
+    let expires_at = numeric_date(claim("exp")?)?;
+    let latest_start = now.checked_add_signed(TimeDelta::from_std(CLOCK_LEEWAY).unwrap_or_default()).unwrap_or(now);
+    if now >= expires_at {
+        return Err(Rejection::Expired);
+    }
+    if numeric_date(claim("nbf")?)? > latest_start || numeric_date(claim("iat")?)? > latest_start {
+        return Err(Rejection::NotYetValid);
+    }
+    let user = UserId::parse(text(claim("sub")?)?).map_err(|_| Rejection::MissingClaim)?;
+    let id = SessionId::parse(text(claim("sid")?)?).map_err(|_| Rejection::MissingClaim)?;
+    let generation = claim("gen")?.as_u64().ok_or(Rejection::MissingClaim)?;
+    let epochs = match (claims.get("uep"), claims.get("gep")) {
+        (None, None) => None,
+        (Some(user), Some(global)) => Some(ClaimedEpochs { user: epoch(user)?, global: epoch(global)? }),
+        _ => return Err(Rejection::MissingClaim),
+    };
+    let mut verified = Verified::new(SessionKey::new(id, user.locator()), generation);
+    verified.user_id = Some(user);
+    verified.expires_at = Some(expires_at);
+    verified.epochs = epochs;
+    verified.claims = Some(Arc::new(claims));
+    Ok(verified)
+}
+
+fn text(value: &Value) -> Result<&str, Rejection> {
+    value.as_str().ok_or(Rejection::MissingClaim)
+}
+
+/// A text, or a list of texts (RFC 7519 §4.1.3), compared exactly.
+fn names_audience(value: &Value, audience: &str) -> Result<bool, Rejection> {
+    match value {
+        Value::String(one) => Ok(one == audience),
+        Value::Array(many) => many.iter().try_fold(false, |found, one| Ok(found | (text(one)? == audience))),
+        _ => Err(Rejection::MissingClaim),
+    }
+}
+
+/// Whole seconds from 1970 to 9999. RFC 7519 would allow fractions; we write none and read none.
+fn numeric_date(value: &Value) -> Result<DateTime<Utc>, Rejection> {
+    let seconds = value.as_i64().filter(|seconds| (0..=LAST_SECOND).contains(seconds));
+    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).ok_or(Rejection::MissingClaim)
+}
+
+fn epoch(value: &Value) -> Result<ClaimedEpoch, Rejection> {
+    let [version, incarnation] = value.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        return Err(Rejection::MissingClaim);
+    };
+    let incarnation = incarnation.as_u64().and_then(|low| u32::try_from(low).ok());
+    match (version.as_u64(), incarnation) {
+        (Some(version), Some(incarnation)) => Ok(ClaimedEpoch { version, incarnation }),
+        _ => Err(Rejection::MissingClaim),
+    }
+}
