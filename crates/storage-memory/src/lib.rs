@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod config;
+mod ending;
+mod error;
+mod feed;
+mod file;
+mod once;
+mod query;
+mod scan;
+mod shard;
+mod storage;
+mod table;
+mod users;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::MemoryStorageConfig;
+pub use storage::MemoryStorage;
