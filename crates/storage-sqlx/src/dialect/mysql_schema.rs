@@ -1,0 +1,111 @@
+//! How tables are declared in MySQL and MariaDB, and the settings that endanger acknowledged writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use session_manager_core::storage::{Finding, Health, Severity};
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection};
+
+use super::Dialect;
+use crate::identifier::checked;
+use crate::schema::{LiveColumn, LiveIndex, LiveTable, merging};
+use crate::value::{Row, Value};
+
+const COLUMNS: &str = "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE = 'NO', \
+    COLUMN_DEFAULT IS NOT NULL OR EXTRA <> '', COLLATION_NAME, CHARACTER_SET_NAME \
+    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
+
+const INDEXES: &str = "SELECT INDEX_NAME, NON_UNIQUE = 0, COLUMN_NAME, SUB_PART IS NULL FROM information_schema.STATISTICS \
+    WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? ORDER BY INDEX_NAME, SEQ_IN_INDEX";
+
+pub(super) async fn describe(
+    connection: &mut MySqlConnection,
+    schema: Option<&str>,
+    table: &str,
+    compared: &[String],
+) -> sqlx::Result<Option<LiveTable>> {
+    let place = || vec![Value::from(schema.map(str::to_owned)), table.into()];
+    let rows = MySql::fetch(connection, COLUMNS.into(), place(), false).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut live = LiveTable::default();
+    for mut row in rows {
+        let (name, declared) = (text(&mut row)?, text(&mut row)?);
+        let (not_null, has_default) = (truth(&mut row), truth(&mut row));
+        let (collation, characters) = (text(&mut row)?, text(&mut row)?);
+        let compared = compared.iter().any(|column| column.eq_ignore_ascii_case(&name));
+        let collation = problem(connection, &collation, &characters, compared).await?;
+        live.columns.push(LiveColumn { name, declared, not_null, has_default, collation, collated: None });
+    }
+    let mut indexes: BTreeMap<String, LiveIndex> = BTreeMap::new();
+    for mut row in MySql::fetch(connection, INDEXES.into(), place(), false).await? {
+        let (name, unique, column, whole) = (text(&mut row)?, truth(&mut row), text(&mut row)?, truth(&mut row));
+        let primary = name == "PRIMARY";
+        let index = indexes.entry(name);
+        let index = index.or_insert_with(|| LiveIndex { columns: Vec::new(), unique, partial: false, primary });
+        // The beginning of a column tells no two columns apart; an expression has no name.
+        index.columns.push(if whole { column } else { String::new() });
+    }
+    live.indexes = indexes.into_values().collect();
+    Ok(Some(live))
+}
+
+/// What is wrong with a text column's collation, by what it does: the two servers name padding differently.
+async fn problem(
+    connection: &mut MySqlConnection,
+    collation: &str,
+    characters: &str,
+    compared: bool,
+) -> sqlx::Result<Option<String>> {
+    if collation.is_empty() {
+        return Ok(None);
+    }
+    if !compared {
+        let narrow = characters != "utf8mb4";
+        return Ok(narrow.then(|| {
+            format!("{collation} of character set {characters}, which lacks most characters: utf8mb4 is needed")
+        }));
+    }
+    let (Ok(collation), Ok(characters)) = (checked(collation), checked(characters)) else { return Ok(None) };
+    let same = |other: &str| {
+        let one = format!("CONVERT('a' USING {characters}) COLLATE {collation}");
+        format!("{one} = CONVERT('{other}' USING {characters}) COLLATE {collation}")
+    };
+    let sql = format!("SELECT {} OR {} OR {}", same("A"), same("a "), same("á"));
+    let merges: bool = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await?;
+    Ok(merges.then(|| merging(&collation)))
+}
+
+const SETTINGS: &str =
+    "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@read_only AS SIGNED), @@sql_mode";
+
+pub(super) async fn settings(connection: &mut MySqlConnection) -> sqlx::Result<Vec<Finding>> {
+    let sql: Arc<str> = SETTINGS.into();
+    let mut row =
+        MySql::fetch(connection, sql, Vec::new(), false).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
+    let (flush, read_only, mode) = (row.next(), truth(&mut row), text(&mut row)?);
+    let mut health = Health::well();
+    if flush != Some(Value::Int(1)) {
+        let message = "innodb_flush_log_at_trx_commit is not 1: a crash may undo acknowledged revocations";
+        health = health.finding(Severity::Warning, message);
+    }
+    if read_only {
+        health = health.finding(Severity::Error, "the server is read-only: sessions can be read but not changed");
+    }
+    if !mode.contains("STRICT_TRANS_TABLES") && !mode.contains("STRICT_ALL_TABLES") {
+        let message = "sql_mode is not strict: a value that does not fit its column is cut without a word";
+        health = health.finding(Severity::Error, message);
+    }
+    Ok(health.findings)
+}
+
+/// A text, which one of the servers gives as bytes; NULL is empty.
+fn text(row: &mut Row) -> sqlx::Result<String> {
+    let value = row.next().and_then(Value::present).map(|value| value.text("information_schema"));
+    value.transpose().map(Option::unwrap_or_default).map_err(|_| sqlx::Error::Protocol("no text".to_owned()))
+}
+
+fn truth(row: &mut Row) -> bool {
+    matches!(row.next(), Some(Value::Int(number)) if number != 0)
+}

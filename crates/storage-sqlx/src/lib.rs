@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod config;
+mod details;
+mod dialect;
+mod encoding;
+mod error;
+mod field;
+mod identifier;
+mod link;
+mod ops;
+mod plan;
+mod record;
+mod schema;
+mod side_tables;
+mod spec;
+mod statement;
+mod storage;
+mod value;
+
+pub use config::{EpochColumns, EpochTable, ExtraKind, FeedTable, OnceTable, SessionTable};
+pub use dialect::Dialect;
+pub use encoding::{AddressEncoding, IdEncoding, JsonEncoding, TimeEncoding, UserIdEncoding};
+pub use field::Field;
+pub use link::{Borrowed, Link};
+pub use spec::reference_ddl;
+pub use storage::{SqlxStorage, SqlxTransaction};

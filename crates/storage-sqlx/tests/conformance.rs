@@ -1,0 +1,52 @@
+//! The conformance suite on SQLite files, with epochs and without.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_manager_core::SessionStorage;
+use session_manager_storage_sqlx::{
+    EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, reference_ddl,
+};
+use session_manager_testkit::fault::HeldStorage;
+use session_manager_testkit::storage_conformance;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Sqlite};
+use tempfile::TempDir;
+
+type Held = HeldStorage<SqlxStorage<Sqlite>, TempDir>;
+
+async fn on(mapping: SessionTable) -> Held {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
+    let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(reference_ddl::<Sqlite>(&mapping).unwrap())).execute(&pool).await.unwrap();
+    HeldStorage::new(SqlxStorage::new(pool, mapping).unwrap(), directory)
+}
+
+async fn fresh() -> Held {
+    on(SessionTable::new("sessions")
+        .epochs(EpochTable::new("epochs"))
+        .once(OnceTable::new("once"))
+        .feed(FeedTable::new("feed")))
+    .await
+}
+
+async fn boxed() -> Box<dyn SessionStorage> {
+    let table = SessionTable::new("s").id(IdEncoding::Text).times(TimeEncoding::Rfc3339).epochs(EpochTable::new("e"));
+    Box::new(on(table.once(OnceTable::new("o")).feed(FeedTable::new("f"))).await)
+}
+
+async fn shared() -> Arc<dyn SessionStorage> {
+    Arc::new(fresh().await)
+}
+
+async fn plain() -> Held {
+    on(SessionTable::new("sessions")).await
+}
+
+storage_conformance!(value, fresh);
+storage_conformance!(through_a_box, boxed);
+storage_conformance!(through_an_arc, shared);
+storage_conformance!(without_epochs, plain, lacking = [Epochs, RememberOnce, Feed]);

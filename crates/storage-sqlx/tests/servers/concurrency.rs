@@ -1,0 +1,233 @@
+//! What many connections do at once: limits hold, one refresh wins, and no deadlock reaches the caller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use session_manager_core::storage::{
+    Advance, AdvanceOutcome, Bump, BumpOutcome, BumpTarget, Consistency, InsertOutcome, OnLimit, OnceKey, Purge,
+    PurgeScope, Query, Revoke, RevokeTarget, SessionFilter, SessionLimit, Touch,
+};
+use session_manager_core::{Actor, LivePolicy, RevocationReason, SessionStorage};
+use sqlx::{MySql, Postgres};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::server::{Fixture, GRACE, INCARNATIONS, Server, at, insert, record, user};
+
+on_each! {
+    sixty_logins_at_once_leave_exactly_five,
+    sixty_four_refreshes_at_once_have_one_successor,
+    one_of_many_is_told_that_a_value_is_new,
+    mixed_load_with_clean_up_never_fails,
+    a_revocation_is_not_lost_to_a_rotation_that_keeps,
+    cleaners_share_the_work,
+    dropped_futures_leave_whole_steps,
+}
+
+async fn sixty_logins_at_once_leave_exactly_five<S: Server>() {
+    for on_limit in [OnLimit::EvictOldest, OnLimit::EvictIdlest, OnLimit::Reject] {
+        let fixture = Fixture::<S>::new().await;
+        let barrier = Arc::new(Barrier::new(60));
+        let mut tasks = JoinSet::new();
+        for _ in 0..60 {
+            let (storage, barrier) = (fixture.storage.clone(), Arc::clone(&barrier));
+            tasks.spawn(async move {
+                barrier.wait().await;
+                let mut request = insert(record("alice", 0), 5, 0);
+                request.limit = SessionLimit::new(5, on_limit);
+                match storage.insert(&request).await.unwrap() {
+                    InsertOutcome::Inserted { evicted, .. } => evicted.len(),
+                    InsertOutcome::LimitReached { live: 5 } if on_limit == OnLimit::Reject => 1,
+                    outcome => panic!("{outcome:?}"),
+                }
+            });
+        }
+        let turned_away: usize = tasks.join_all().await.into_iter().sum();
+        assert_eq!(turned_away, 55, "{on_limit:?}");
+        assert_eq!(fixture.storage.count(&Query::of(user("alice"), at(1))).await.unwrap().value, 5);
+    }
+}
+
+async fn sixty_four_refreshes_at_once_have_one_successor<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    let session = fixture.sign_in("alice", 0).await;
+    let barrier = Arc::new(Barrier::new(64));
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (storage, barrier, key) = (fixture.storage.clone(), Arc::clone(&barrier), session.key());
+        tasks.spawn(async move {
+            barrier.wait().await;
+            storage.advance(&Advance::new(key, 1, GRACE, at(1))).await.unwrap()
+        });
+    }
+    let outcomes = tasks.join_all().await;
+    let advanced = |o: &&AdvanceOutcome| matches!(o, AdvanceOutcome::Advanced(s) if s.control.generation == 2);
+    let converged = |o: &&AdvanceOutcome| matches!(o, AdvanceOutcome::Converge(s) if s.control.generation == 2);
+    assert_eq!((outcomes.iter().filter(advanced).count(), outcomes.iter().filter(converged).count()), (1, 63));
+}
+
+async fn one_of_many_is_told_that_a_value_is_new<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    // The first time, and again when it has run out.
+    for now in [0, 10] {
+        let mut tasks = JoinSet::new();
+        for _ in 0..60 {
+            let storage = fixture.storage.clone();
+            let key = OnceKey::parse("dpop:x").unwrap();
+            tasks.spawn(async move { storage.remember_once(&key, at(now), at(now + 10)).await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().filter(|new| *new).count(), 1, "{now}");
+    }
+}
+
+/// Sixteen at a time on eight connections, three users: sign-in, refresh, touch, list, rotation, revocation of all kinds, and clean-up.
+async fn mixed_load_with_clean_up_never_fails<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    let (over, removed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut cleaners = JoinSet::new();
+    for _ in 0..2 {
+        let (storage, over, removed) = (fixture.storage.clone(), Arc::clone(&over), Arc::clone(&removed));
+        cleaners.spawn(async move {
+            loop {
+                let last = over.load(Ordering::SeqCst);
+                let purged =
+                    storage.purge(&Purge::new(PurgeScope::EndedBefore(at(5_000)), 7, at(5_000))).await.unwrap();
+                removed.fetch_add(purged.sessions.len(), Ordering::SeqCst);
+                assert!(purged.sessions.iter().all(|ended| !ended.state.is_live()));
+                if last && !purged.more {
+                    return;
+                }
+            }
+        });
+    }
+    let mut tasks = JoinSet::new();
+    for worker in 0..16_i64 {
+        let storage = fixture.storage.clone();
+        tasks.spawn(async move {
+            for round in 0..20_i64 {
+                let now = worker * 20 + round;
+                let name = user(["alice", "bob", "carol"][usize::try_from(now % 3).unwrap()]);
+                let record = record(name.as_str(), now);
+                let key = record.session.key();
+                storage.insert(&insert(record, 4, now)).await.unwrap();
+                storage.advance(&Advance::new(key, 1, GRACE, at(now))).await.unwrap();
+                let mine = storage.list(&Query::of(name.clone(), at(now))).await.unwrap().sessions;
+                let touches: Vec<_> = mine.iter().map(|s| Touch::new(s.key(), at(now + 5), at(510_000))).collect();
+                storage.touch(&touches, at(now)).await.unwrap();
+                let target = match round % 5 {
+                    0 => RevokeTarget::User { user: name.clone(), except: None },
+                    1 => RevokeTarget::User { user: name.clone(), except: Some(key.id) },
+                    2 => RevokeTarget::Matching { user: None, filter: SessionFilter::new() },
+                    3 => {
+                        let keep = Some(key.id);
+                        let bump = BumpTarget::User { user: name.clone(), keep };
+                        storage.bump(&Bump::new(bump, INCARNATIONS, at(now))).await.unwrap();
+                        RevokeTarget::One { key, owner: Some(name.clone()) }
+                    }
+                    _ => {
+                        let bump = BumpTarget::Global { grace: GRACE };
+                        storage.bump(&Bump::new(bump, INCARNATIONS, at(now))).await.unwrap();
+                        continue;
+                    }
+                };
+                storage.revoke(&Revoke::new(target, RevocationReason::ALL, Actor::System, at(now))).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let target = RevokeTarget::Matching { user: None, filter: SessionFilter::new() };
+    fixture.storage.revoke(&Revoke::new(target, RevocationReason::ALL, Actor::System, at(400))).await.unwrap();
+    assert_eq!(fixture.storage.count(&Query::everybody(at(400))).await.unwrap().value, 0);
+    over.store(true, Ordering::SeqCst);
+    cleaners.join_all().await;
+    // What a rotation ended, and nobody revoked, goes with its deadline; nothing has been missed or removed twice.
+    let purge = Purge::new(PurgeScope::EndedBefore(at(2_000_000)), 1_000, at(2_000_000));
+    let rest = fixture.storage.purge(&purge).await.unwrap();
+    assert!(!rest.more);
+    assert_eq!(removed.load(Ordering::SeqCst) + rest.sessions.len(), 320);
+}
+
+/// A single statement that judges with the epochs of its own start would find the kept session dead and report it as ended before.
+async fn a_revocation_is_not_lost_to_a_rotation_that_keeps<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    for round in 0..60 {
+        let session = fixture.sign_in("alice", round).await;
+        let keep = BumpTarget::User { user: user("alice"), keep: Some(session.session.id) };
+        let bump = Bump::new(keep, INCARNATIONS, at(round));
+        let one = RevokeTarget::One { key: session.key(), owner: None };
+        let revoke = Revoke::new(one, RevocationReason::LOGOUT, Actor::System, at(round));
+        let (bumped, revoked) = tokio::join!(
+            async {
+                let storage = fixture.storage.clone();
+                tokio::spawn(async move { storage.bump(&bump).await.unwrap() }).await.unwrap()
+            },
+            async {
+                let storage = fixture.storage.clone();
+                tokio::spawn(async move { storage.revoke(&revoke).await.unwrap() }).await.unwrap()
+            }
+        );
+        assert!(matches!(bumped, BumpOutcome::Bumped(_) | BumpOutcome::KeepEnded), "{bumped:?}");
+        assert_eq!((revoked.sessions.len(), revoked.already_ended), (1, 0), "{round}");
+        let stored = fixture.storage.read(&session.key(), Consistency::Latest).await.unwrap().unwrap();
+        assert!(!stored.state(at(round), LivePolicy::TRACKED).is_live());
+    }
+}
+
+async fn cleaners_share_the_work<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    for number in 0..60 {
+        fixture.sign_in("alice", number).await;
+    }
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let storage = fixture.storage.clone();
+        tasks.spawn(async move {
+            let mut removed = Vec::new();
+            loop {
+                let purge = Purge::new(PurgeScope::EndedBefore(at(2_000_000)), 5, at(2_000_000));
+                let purged = storage.purge(&purge).await.unwrap();
+                removed.extend(purged.sessions.iter().map(|ended| ended.session.id));
+                if !purged.more {
+                    return removed;
+                }
+            }
+        });
+    }
+    let mut removed: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(removed.len(), 60);
+    removed.sort();
+    removed.dedup();
+    assert_eq!(removed.len(), 60, "none is removed twice");
+}
+
+/// A dropped future leaves all of its step or nothing: no lock, no transaction that somebody else finds on the connection.
+async fn dropped_futures_leave_whole_steps<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    fixture.storage.insert(&insert(record("alice", 0), 1, 0)).await.unwrap();
+    let mut dropped = 0;
+    for number in 1..=150_u64 {
+        let request = insert(record("alice", 1), 1, 1);
+        let pause = tokio::time::sleep(Duration::from_micros(number * 60 % 6_000));
+        tokio::select! {
+            biased;
+            outcome = fixture.storage.insert(&request) => assert!(matches!(outcome.unwrap(), InsertOutcome::Inserted { .. })),
+            () = pause => dropped += 1,
+        }
+        if number % 10 == 0 {
+            let live = fixture.storage.list(&Query::of(user("alice"), at(2))).await.unwrap().sessions;
+            assert_eq!(live.len(), 1, "after {number}");
+            // Written by single statements: on a connection with a forgotten transaction nobody else would ever see them.
+            let touch = Touch::new(live[0].key(), at(10 + i64::try_from(number).unwrap()), at(500_500));
+            assert_eq!(fixture.storage.touch(&[touch], at(2)).await.unwrap().touched, 1);
+            let stored: Vec<_> =
+                futures_util::future::join_all((0..8).map(|_| fixture.storage.read(&touch.key, Consistency::Latest)))
+                    .await;
+            for stored in stored {
+                assert_eq!(stored.unwrap().unwrap().control.last_activity, touch.last_activity);
+            }
+        }
+    }
+    assert!(dropped > 0, "nothing was dropped in time");
+    fixture.storage.insert(&insert(record("alice", 2), 1, 2)).await.unwrap();
+}
