@@ -1,0 +1,65 @@
+//! Carrying one session from one storage to another so that nothing which ended meanwhile lives there.
+
+use chrono::{DateTime, Utc};
+use session_manager_core::storage::{Consistency, Purge, PurgeScope, PutOutcome, SessionScan};
+use session_manager_core::{Error, ErrorKind, Result, SessionStorage, Snapshot};
+
+/// What became of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Carried {
+    /// It was written.
+    Written,
+    /// What was there was as new.
+    Kept,
+    /// It was removed meanwhile where it came from.
+    Gone,
+}
+
+/// How often a session that changes while it is carried is carried again.
+const ATTEMPTS: usize = 16;
+
+/// Writes `snapshot`, read from `from`, to `to`; then looks whether it still stands in `from` as it was, and writes what stands there now.
+///
+/// # Security
+/// Whoever ends a session ends it in `from` before `to`. So either this second look finds the end, or the end comes to `to` after this write
+/// and finds the session there. In both cases it is over.
+pub(crate) async fn carry(
+    from: &dyn SessionStorage,
+    to: &dyn SessionStorage,
+    mut snapshot: Snapshot,
+    now: DateTime<Utc>,
+) -> Result<Carried> {
+    let (scan, key) = (scan_of(to)?, snapshot.key());
+    let mut carried = Carried::Kept;
+    for _ in 0..ATTEMPTS {
+        if scan.put(&snapshot).await? == PutOutcome::Written {
+            carried = Carried::Written;
+        }
+        match from.read(&key, Consistency::Latest).await? {
+            Some(there) if stands(&there, &snapshot) => return Ok(carried),
+            Some(there) => snapshot = there,
+            None => {
+                if carried == Carried::Written {
+                    to.purge(&Purge::new(PurgeScope::One(key), 1, now)).await?;
+                }
+                return Ok(Carried::Gone);
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Conflict, "carry").because("a session changed faster than it could be carried over"))
+}
+
+/// Whether nothing but activity has happened to a session.
+pub(crate) fn stands(now: &Snapshot, then: &Snapshot) -> bool {
+    now.control.version == then.control.version
+        && now.control.revocation == then.control.revocation
+        && now.epochs == then.epochs
+}
+
+/// The scan of a storage that sessions are carried to.
+pub(crate) fn scan_of(storage: &dyn SessionStorage) -> Result<&dyn SessionScan> {
+    storage.scan().ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, "migration")
+            .because("a storage without a scan can be neither read out nor filled")
+    })
+}

@@ -1,0 +1,90 @@
+//! What a change did, as far as caches are concerned.
+
+use session_manager_core::Snapshot;
+use session_manager_core::storage::{
+    AdvanceOutcome, BumpOutcome, InsertOutcome, Purged, PutOutcome, Revoked, UpdateOutcome,
+};
+
+/// Whom a change is told to beside this node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// Others, before and after: it may end something.
+    Both,
+    /// Others, after it changed something: it ends nothing, and what they know is merely old.
+    After,
+    /// Nobody: what others may know stays right.
+    Nobody,
+}
+
+/// What a change did.
+#[derive(Clone, Copy)]
+pub(crate) struct Effect<'a> {
+    /// Whether others should look again.
+    pub(crate) changed: bool,
+    /// The session as it is now, where the change returned it.
+    pub(crate) now_is: Option<&'a Snapshot>,
+}
+
+impl<'a> Effect<'a> {
+    const NOTHING: Self = Self { changed: false, now_is: None };
+    const UNSEEN: Self = Self { changed: true, now_is: None };
+
+    const fn made(snapshot: &'a Snapshot) -> Self {
+        Self { changed: true, now_is: Some(snapshot) }
+    }
+}
+
+/// The answer to a change.
+pub(crate) trait Outcome {
+    /// What the change did.
+    fn effect(&self) -> Effect<'_>;
+}
+
+impl Outcome for InsertOutcome {
+    fn effect(&self) -> Effect<'_> {
+        match self {
+            Self::Inserted { snapshot, .. } => Effect::made(snapshot),
+            _ => Effect::NOTHING,
+        }
+    }
+}
+
+impl Outcome for AdvanceOutcome {
+    fn effect(&self) -> Effect<'_> {
+        match self {
+            Self::Advanced(snapshot) | Self::Ahead(snapshot) => Effect::made(snapshot),
+            _ => Effect::NOTHING,
+        }
+    }
+}
+
+impl Outcome for UpdateOutcome {
+    fn effect(&self) -> Effect<'_> {
+        match self {
+            Self::Updated(snapshot) => Effect::made(snapshot),
+            _ => Effect::NOTHING,
+        }
+    }
+}
+
+impl Outcome for BumpOutcome {
+    fn effect(&self) -> Effect<'_> {
+        match self {
+            Self::Bumped(bumped) => Effect { changed: true, now_is: bumped.kept.as_ref() },
+            _ => Effect::NOTHING,
+        }
+    }
+}
+
+macro_rules! unseen {
+    ($($outcome:ty),*) => { $(
+        impl Outcome for $outcome {
+            fn effect(&self) -> Effect<'_> {
+                Effect::UNSEEN
+            }
+        }
+    )* };
+}
+
+// These say what went, not what is there now.
+unseen!(Revoked, Purged, PutOutcome);
