@@ -1,0 +1,160 @@
+//! New passwords: hashing, changing, resetting.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::sign_in::{Origin, Refusal};
+use super::tokens::{self, InvalidToken, Purpose};
+use super::user::{by_email, by_id};
+use super::{Accounts, EmailAddress, Fault, User};
+use crate::mail::Letter;
+use crate::passwords::{Password, Violation, violations};
+
+/// The hash of a password that keeps the rules. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct NewPassword(String);
+
+impl NewPassword {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewPassword(***)")
+    }
+}
+
+/// A new password was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordRefusal {
+    #[error("the password is too weak")]
+    Weak(Vec<Violation>),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeRefusal {
+    /// The current password was wrong, or cannot be tried now.
+    #[error(transparent)]
+    Current(Refusal),
+    #[error("the new password is the current one")]
+    Same,
+    #[error(transparent)]
+    New(#[from] PasswordRefusal),
+}
+
+impl From<Fault> for ChangeRefusal {
+    fn from(fault: Fault) -> Self {
+        Self::New(fault.into())
+    }
+}
+
+impl Accounts {
+    /// Checks the rules and hashes.
+    pub(crate) async fn hash_new_password(&self, password: Password) -> Result<NewPassword, PasswordRefusal> {
+        let violations = violations(password.expose());
+        if !violations.is_empty() {
+            return Err(PasswordRefusal::Weak(violations));
+        }
+        Ok(NewPassword(self.passwords.hash(password).await.map_err(Fault::from)?))
+    }
+
+    /// Checks the current password (with the same lockout as sign-in) and hashes the new one. Stores nothing: that is
+    /// [`Accounts::store_password`], in one transaction with the end of the other sessions.
+    pub(crate) async fn prepare_password_change(
+        &self,
+        user: &User,
+        current: Password,
+        new: Password,
+        origin: &Origin,
+        now: DateTime<Utc>,
+    ) -> Result<NewPassword, ChangeRefusal> {
+        let same = current == new;
+        self.check_password(user, current, origin, now).await?.outcome.map_err(ChangeRefusal::Current)?;
+        if same {
+            return Err(ChangeRefusal::Same);
+        }
+        Ok(self.hash_new_password(new).await?)
+    }
+
+    /// Stores a password; links for a reset die. Returns `false` when there is no such user.
+    pub(crate) async fn store_password(
+        &self,
+        db: &mut SqliteConnection,
+        user: Uuid,
+        password: &NewPassword,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
+        tokens::revoke(db, user, Purpose::Reset).await?;
+        let changed = sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
+            .bind(password.as_str())
+            .bind(now.timestamp_millis())
+            .bind(user.to_string())
+            .execute(db)
+            .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// Tells the user that the password was changed. Send it after the commit.
+    pub(crate) async fn notify_password_changed(&self, user: &User, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.send(&user.recipient(), &Letter::PasswordChanged, now).await
+    }
+
+    /// Mails a link for a new password when the address has an account.
+    ///
+    /// # Security
+    /// Takes longer for a known address: answer the request before this future ends.
+    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
+    pub(crate) async fn request_reset(&self, email: &EmailAddress, now: DateTime<Utc>) -> Result<(), Fault> {
+        let Some(stored) = by_email(&self.pool, email).await? else { return Ok(()) };
+        let user = stored.into_user(&self.admins);
+        if user.disabled_at.is_some() {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin().await?;
+        let token = tokens::issue(&mut transaction, user.id, Purpose::Reset, None, now).await?;
+        transaction.commit().await?;
+        self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await
+    }
+
+    /// When the link for a new password expires, if it is good now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
+    pub(crate) async fn reset_expiry(&self, token: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
+        tokens::expiry(&self.pool, token, Purpose::Reset, now).await
+    }
+
+    /// Uses the link up and stores the password, in the caller's transaction with the end of all sessions. Whoever could
+    /// read the mail owns the address, so it counts as confirmed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
+    pub(crate) async fn reset_password(
+        &self,
+        db: &mut SqliteConnection,
+        token: &str,
+        password: &NewPassword,
+        now: DateTime<Utc>,
+    ) -> Result<Result<User, InvalidToken>, Fault> {
+        let Some(consumed) = tokens::consume(db, token, Purpose::Reset, now).await? else {
+            return Ok(Err(InvalidToken));
+        };
+        self.store_password(db, consumed.user, password, now).await?;
+        sqlx::query("UPDATE users SET email_verified_at = coalesce(email_verified_at, ?) WHERE id = ?")
+            .bind(now.timestamp_millis())
+            .bind(consumed.user.to_string())
+            .execute(&mut *db)
+            .await?;
+        tokens::revoke(db, consumed.user, Purpose::Verify).await?;
+        let stored = by_id(db, consumed.user).await?;
+        Ok(stored.map(|stored| stored.into_user(&self.admins)).ok_or(InvalidToken))
+    }
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! Changing and resetting passwords.
+
+use super::*;
+use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
+use crate::accounts::{InvalidToken, SignInAttempt};
+
+const HOUR: i64 = 3_600_000;
+const NEW: &str = "Battery-Staple-8";
+
+fn origin() -> Origin {
+    Origin { address: "203.0.113.7".parse().unwrap(), device: None }
+}
+
+async fn signs_in(accounts: &Accounts, typed: &str) -> bool {
+    let attempt = SignInAttempt { email: email("a@b.example"), password: password(typed), origin: origin() };
+    accounts.sign_in(attempt, at(10 * HOUR)).await.unwrap().outcome.is_ok()
+}
+
+async fn reset(bench: &Bench, token: &str, typed: &str, millis: i64) -> Result<User, InvalidToken> {
+    let hash = bench.accounts.hash_new_password(password(typed)).await.unwrap();
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    let result = bench.accounts.reset_password(&mut transaction, token, &hash, at(millis)).await.unwrap();
+    transaction.commit().await.unwrap();
+    result
+}
+
+#[tokio::test]
+async fn a_change_needs_the_current_password_and_another_one_that_is_strong() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let change = async |current: &str, new: &str| {
+        bench.accounts.prepare_password_change(&user, password(current), password(new), &origin(), at(1)).await
+    };
+    assert!(matches!(change("wrong", NEW).await, Err(ChangeRefusal::Current(Refusal::WrongCredentials))));
+    assert!(matches!(change(PASSWORD, PASSWORD).await, Err(ChangeRefusal::Same)));
+    assert!(matches!(change(PASSWORD, "weak").await, Err(ChangeRefusal::New(PasswordRefusal::Weak(_)))));
+    let hash = change(PASSWORD, NEW).await.unwrap();
+    assert!(signs_in(&bench.accounts, PASSWORD).await, "nothing is stored yet");
+    let mut connection = bench.accounts.pool().acquire().await.unwrap();
+    assert!(bench.accounts.store_password(&mut connection, user.id, &hash, at(2)).await.unwrap());
+    assert!(!bench.accounts.store_password(&mut connection, Uuid::nil(), &hash, at(2)).await.unwrap());
+    assert!(signs_in(&bench.accounts, NEW).await && !signs_in(&bench.accounts, PASSWORD).await);
+    bench.accounts.notify_password_changed(&user, at(3)).await.unwrap();
+    assert_eq!(bench.take_mail(), [("password-changed".into(), "a@b.example".into(), None)]);
+    assert_eq!(format!("{hash:?}"), "NewPassword(***)");
+}
+
+#[tokio::test]
+async fn a_rolled_back_change_is_none() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let hash = bench.accounts.hash_new_password(password(NEW)).await.unwrap();
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    bench.accounts.store_password(&mut transaction, user.id, &hash, at(1)).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert!(signs_in(&bench.accounts, PASSWORD).await);
+}
+
+#[tokio::test]
+async fn a_reset_link_works_once_and_for_an_hour() {
+    for (millis, good) in [(0, true), (HOUR - 1, true), (HOUR, false)] {
+        let bench = Bench::new().await;
+        let user = bench.verified_user("a@b.example").await;
+        bench.accounts.request_reset(&email("a@b.example"), at(0)).await.unwrap();
+        let token = bench.take_token("a@b.example");
+        let expiry = bench.accounts.reset_expiry(&token, at(millis)).await.unwrap();
+        assert_eq!(expiry, good.then(|| at(HOUR)));
+        assert_eq!(
+            reset(&bench, &token, NEW, millis).await.map(|user| user.id),
+            if good { Ok(user.id) } else { Err(InvalidToken) }
+        );
+        assert_eq!(reset(&bench, &token, NEW, millis).await, Err(InvalidToken), "a second time");
+        assert_eq!(bench.accounts.reset_expiry(&token, at(millis)).await.unwrap(), None);
+        assert_eq!(signs_in(&bench.accounts, NEW).await, good);
+    }
+}
+
+#[tokio::test]
+async fn only_the_newest_link_works_and_none_after_a_change() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.accounts.request_reset(&email("a@b.example"), at(0)).await.unwrap();
+    let first = bench.take_token("a@b.example");
+    bench.accounts.request_reset(&email("a@b.example"), at(1)).await.unwrap();
+    let second = bench.take_token("a@b.example");
+    assert_eq!(reset(&bench, &first, NEW, 2).await, Err(InvalidToken));
+    let hash = bench.accounts.hash_new_password(password(NEW)).await.unwrap();
+    let mut connection = bench.accounts.pool().acquire().await.unwrap();
+    bench.accounts.store_password(&mut connection, user.id, &hash, at(3)).await.unwrap();
+    drop(connection);
+    assert_eq!(reset(&bench, &second, "Third-Password-9", 4).await, Err(InvalidToken));
+}
+
+#[tokio::test]
+async fn links_are_good_for_their_own_purpose() {
+    let bench = Bench::new().await;
+    bench.register("a@b.example", "Ann", 0).await;
+    let verify = bench.take_token("a@b.example");
+    assert_eq!(reset(&bench, &verify, NEW, 1).await, Err(InvalidToken));
+    bench.accounts.request_reset(&email("a@b.example"), at(0)).await.unwrap();
+    let token = bench.take_token("a@b.example");
+    assert_eq!(bench.accounts.verify_email(&token, at(1)).await.unwrap(), Err(InvalidToken));
+    let user = reset(&bench, &token, NEW, 1).await.unwrap();
+    assert_eq!(user.email_verified_at, Some(at(1)), "who read the mail owns the address");
+    assert_eq!(bench.accounts.verify_email(&verify, at(2)).await.unwrap(), Err(InvalidToken));
+}
+
+#[tokio::test]
+async fn unknown_and_disabled_accounts_get_no_link() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.accounts.request_reset(&email("x@b.example"), at(1)).await.unwrap();
+    bench.accounts.set_disabled(user.id, true, at(1)).await.unwrap();
+    bench.accounts.request_reset(&email("a@b.example"), at(2)).await.unwrap();
+    assert_eq!(bench.take_mail(), []);
+}

@@ -1,0 +1,57 @@
+//! Name, address and closing of an account.
+
+use super::*;
+use crate::accounts::InvalidToken;
+use crate::accounts::test_support::{Bench, at, email};
+
+#[tokio::test]
+async fn the_name_changes_at_once() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let name = PersonName::parse("Änne").unwrap();
+    let changed = bench.accounts.update_name(user.id, &name, at(7)).await.unwrap().unwrap();
+    assert_eq!(changed, User { name: "Änne".into(), updated_at: at(7), ..user });
+    assert_eq!(bench.accounts.update_name(Uuid::nil(), &name, at(7)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_address_changes_when_the_new_one_is_confirmed() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    assert_eq!(bench.accounts.request_email_change(&user, &user.email, at(1)).await.unwrap(), EmailChange::Unchanged);
+    let change = bench.accounts.request_email_change(&user, &email("new@b.example"), at(1)).await.unwrap();
+    assert_eq!(change, EmailChange::Pending);
+    assert_eq!(bench.accounts.find(user.id).await.unwrap().unwrap().email, user.email);
+    let token = bench.take_token("new@b.example");
+    let changed = bench.accounts.verify_email(&token, at(2)).await.unwrap().unwrap();
+    assert_eq!((changed.id, changed.email.as_str()), (user.id, "new@b.example"));
+    assert_eq!(bench.take_mail(), [("email-changed".into(), "a@b.example".into(), None)]);
+    assert_eq!(bench.accounts.verify_email(&token, at(3)).await.unwrap(), Err(InvalidToken));
+    assert_eq!(bench.accounts.find_by_email(&email("a@b.example")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_taken_address_is_not_told_and_not_taken() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let owner = bench.verified_user("c@d.example").await;
+    let change = bench.accounts.request_email_change(&user, &owner.email, at(1)).await.unwrap();
+    assert_eq!(change, EmailChange::Pending);
+    assert_eq!(bench.take_mail(), [("already-registered".into(), "c@d.example".into(), None)]);
+}
+
+#[tokio::test]
+async fn who_confirms_second_loses() {
+    let bench = Bench::new().await;
+    let first = bench.verified_user("a@b.example").await;
+    let second = bench.verified_user("c@d.example").await;
+    let wanted = email("new@b.example");
+    bench.accounts.request_email_change(&first, &wanted, at(1)).await.unwrap();
+    let early = bench.take_token("new@b.example");
+    bench.accounts.request_email_change(&second, &wanted, at(2)).await.unwrap();
+    let late = bench.take_token("new@b.example");
+    assert!(bench.accounts.verify_email(&late, at(3)).await.unwrap().is_ok());
+    assert_eq!(bench.accounts.verify_email(&early, at(4)).await.unwrap(), Err(InvalidToken));
+    assert_eq!(bench.accounts.find(first.id).await.unwrap().unwrap().email, first.email);
+    assert_eq!(bench.accounts.find_by_email(&wanted).await.unwrap().unwrap().id, second.id);
+}

@@ -1,0 +1,151 @@
+//! Signing in with address and password.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::lockout::{self, Admission, Source, Target};
+use super::user::by_email;
+use super::{Accounts, DeviceToken, EmailAddress, Fault, User};
+use crate::passwords::Password;
+
+/// From where somebody tries.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) address: IpAddr,
+    /// The secret of the device's cookie, when it sent one.
+    pub(crate) device: Option<DeviceToken>,
+}
+
+/// An attempt to sign in.
+#[derive(Clone, Debug)]
+pub(crate) struct SignInAttempt {
+    pub(crate) email: EmailAddress,
+    pub(crate) password: Password,
+    pub(crate) origin: Origin,
+}
+
+/// The right password of an account that may sign in.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) user: User,
+    /// The account knows the device that was named.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the audit trail of sign-ins will tell it"))]
+    pub(crate) device_known: bool,
+}
+
+/// Why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Unknown address or wrong password: one text, same time.
+    #[error("the e-mail address or the password is wrong")]
+    WrongCredentials,
+    #[error("too many failed attempts from here, try again later")]
+    Locked { retry_after: Duration },
+    /// The password was right.
+    #[error("the e-mail address is not confirmed yet")]
+    NotVerified,
+    /// The password was right.
+    #[error("the account is disabled")]
+    Disabled,
+}
+
+/// An answer, and how long to hold it back.
+#[derive(Clone, Debug)]
+#[must_use = "wait for `delay` before the outcome is told"]
+pub(crate) struct Attempted<T> {
+    /// Grows with the failures; the same whether the password is right or wrong.
+    pub(crate) delay: Duration,
+    pub(crate) outcome: Result<T, Refusal>,
+}
+
+impl Accounts {
+    /// Checks address and password.
+    ///
+    /// # Behaviour
+    /// - An unknown address costs a password hash and counts towards a lock like a known one.
+    /// - That the account is disabled or not confirmed is told only after the right password.
+    /// - A dropped future may leave the attempt uncounted when it is dropped before the password was checked.
+    pub(crate) async fn sign_in(
+        &self,
+        attempt: SignInAttempt,
+        now: DateTime<Utc>,
+    ) -> Result<Attempted<SignedIn>, Fault> {
+        let SignInAttempt { email, password, origin } = attempt;
+        let stored = by_email(&self.pool, &email).await?;
+        let (hash, user) = match stored {
+            Some(stored) => (Some(stored.password_hash.clone()), Some(stored.into_user(&self.admins))),
+            None => (None, None),
+        };
+        let source = self.source(user.as_ref(), &origin).await?;
+        let device_known = matches!(source, Source::Device(_));
+        let Attempted { delay, outcome } =
+            self.try_password(&Target::new(&email), &source, hash.as_deref(), password, now).await?;
+        let outcome = outcome.and_then(|()| match user {
+            Some(user) if user.disabled_at.is_some() => Err(Refusal::Disabled),
+            Some(user) if user.email_verified_at.is_none() => Err(Refusal::NotVerified),
+            Some(user) => Ok(SignedIn { user, device_known }),
+            None => Err(Refusal::WrongCredentials),
+        });
+        Ok(Attempted { delay, outcome })
+    }
+
+    /// Checks the password of a signed-in user again (step-up, password change), with the same lockout: a stolen session
+    /// must not become a way to guess.
+    pub(crate) async fn check_password(
+        &self,
+        user: &User,
+        password: Password,
+        origin: &Origin,
+        now: DateTime<Utc>,
+    ) -> Result<Attempted<()>, Fault> {
+        let stored = by_email(&self.pool, &user.email).await?;
+        let hash = stored.map(|stored| stored.password_hash);
+        let source = self.source(Some(user), origin).await?;
+        self.try_password(&Target::new(&user.email), &source, hash.as_deref(), password, now).await
+    }
+
+    async fn source(&self, user: Option<&User>, origin: &Origin) -> Result<Source, Fault> {
+        if let (Some(user), Some(device)) = (user, &origin.device)
+            && self.knows_device(user.id, device).await?
+        {
+            return Ok(Source::device(device));
+        }
+        Ok(Source::block(origin.address))
+    }
+
+    async fn try_password(
+        &self,
+        target: &Target,
+        source: &Source,
+        hash: Option<&str>,
+        password: Password,
+        now: DateTime<Utc>,
+    ) -> Result<Attempted<()>, Fault> {
+        let locked = |until| Refusal::Locked { retry_after: lockout::remaining(until, now) };
+        let delay = match self.lockout.admit(target, source, now).await? {
+            Admission::Open { delay } => delay,
+            Admission::Locked { until } => {
+                return Ok(Attempted { delay: Duration::ZERO, outcome: Err(locked(until)) });
+            }
+        };
+        let outcome = if self.passwords.verify(password, hash).await? {
+            match self.lockout.succeeded(target, source, now).await? {
+                Some(until) => Err(locked(until)),
+                None => Ok(()),
+            }
+        } else {
+            // The tenth failure is told as one; the lock shows from the next attempt on.
+            match self.lockout.failed(target, source, now).await? {
+                Some(until) => Err(locked(until)),
+                None => Err(Refusal::WrongCredentials),
+            }
+        };
+        Ok(Attempted { delay, outcome })
+    }
+}
+
+#[cfg(test)]
+#[path = "sign_in_tests.rs"]
+mod tests;

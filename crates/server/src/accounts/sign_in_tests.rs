@@ -1,0 +1,87 @@
+//! Signing in, right and wrong.
+
+use super::*;
+use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
+
+fn attempt(address: &str, typed: &str) -> SignInAttempt {
+    SignInAttempt { email: email(address), password: password(typed), origin: origin(None) }
+}
+
+fn origin(device: Option<DeviceToken>) -> Origin {
+    Origin { address: "203.0.113.7".parse().unwrap(), device }
+}
+
+async fn outcome(bench: &Bench, attempt: SignInAttempt) -> Result<SignedIn, Refusal> {
+    bench.accounts.sign_in(attempt, at(10)).await.unwrap().outcome
+}
+
+#[tokio::test]
+async fn the_right_password_of_a_confirmed_account_signs_in() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let signed_in = outcome(&bench, attempt("A@b.example", PASSWORD)).await.unwrap();
+    assert_eq!((signed_in.user, signed_in.device_known), (user, false));
+}
+
+#[tokio::test]
+async fn unknown_and_wrong_look_alike() {
+    let bench = Bench::new().await;
+    bench.verified_user("a@b.example").await;
+    let mut seen = Vec::new();
+    for address in ["a@b.example", "nobody@b.example"] {
+        let mut answers = Vec::new();
+        for _ in 0..12 {
+            let attempted = bench.accounts.sign_in(attempt(address, "wrong"), at(10)).await.unwrap();
+            answers.push((attempted.delay, attempted.outcome.unwrap_err()));
+        }
+        seen.push(answers);
+    }
+    assert_eq!(seen[0], seen[1]);
+    let refusals: Vec<_> = seen[0].iter().map(|answer| answer.1).collect();
+    assert!(refusals[..10].iter().all(|refusal| *refusal == Refusal::WrongCredentials));
+    let locked = Refusal::Locked { retry_after: Duration::from_hours(1) };
+    assert!(refusals[10..].iter().all(|refusal| *refusal == locked), "{refusals:?}");
+    assert_eq!(outcome(&bench, attempt("a@b.example", PASSWORD)).await.unwrap_err(), locked, "the right one too");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_account_is_told_after_the_right_password_only() {
+    let bench = Bench::new().await;
+    bench.register("new@b.example", "New", 0).await;
+    bench.take_mail();
+    let disabled = bench.verified_user("off@b.example").await;
+    bench.accounts.set_disabled(disabled.id, true, at(1)).await.unwrap();
+    for (address, refusal) in [("new@b.example", Refusal::NotVerified), ("off@b.example", Refusal::Disabled)] {
+        assert_eq!(outcome(&bench, attempt(address, "wrong")).await.unwrap_err(), Refusal::WrongCredentials);
+        assert_eq!(outcome(&bench, attempt(address, PASSWORD)).await.unwrap_err(), refusal);
+    }
+    bench.accounts.set_disabled(disabled.id, false, at(2)).await.unwrap();
+    assert!(outcome(&bench, attempt("off@b.example", PASSWORD)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_known_device_gets_in_while_its_block_is_locked() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let device = DeviceToken::generate().unwrap();
+    bench.accounts.remember_device(user.id, &device, at(1)).await.unwrap();
+    for _ in 0..10 {
+        outcome(&bench, attempt("a@b.example", "wrong")).await.unwrap_err();
+    }
+    let with = |device| SignInAttempt { origin: origin(Some(device)), ..attempt("a@b.example", PASSWORD) };
+    assert!(outcome(&bench, with(device)).await.unwrap().device_known);
+    let stranger = outcome(&bench, with(DeviceToken::generate().unwrap())).await.unwrap_err();
+    assert!(matches!(stranger, Refusal::Locked { .. }), "a device of its own making is not known");
+}
+
+#[tokio::test]
+async fn a_session_is_no_way_to_guess() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    for _ in 0..10 {
+        let attempted = bench.accounts.check_password(&user, password("wrong"), &origin(None), at(1)).await.unwrap();
+        assert_eq!(attempted.outcome, Err(Refusal::WrongCredentials));
+    }
+    let attempted = bench.accounts.check_password(&user, password(PASSWORD), &origin(None), at(1)).await.unwrap();
+    assert!(matches!(attempted.outcome, Err(Refusal::Locked { .. })));
+}

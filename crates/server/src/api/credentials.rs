@@ -1,0 +1,51 @@
+//! Endpoint 8 and step-up: the password again, and a new one.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use session_manager_middleware_axum::CurrentSession;
+
+use super::answers::renewed;
+use crate::app::App;
+use crate::flows::{self, NewPasswords};
+use crate::json::{Fields, JsonBody, RequestBody};
+use crate::passwords::Password;
+use crate::problem::Rejection;
+
+pub(super) struct Proof(Password);
+
+impl RequestBody for Proof {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        fields.password("password").map(Self)
+    }
+}
+
+pub(super) async fn reauthenticate(
+    State(app): State<App>,
+    session: CurrentSession,
+    headers: HeaderMap,
+    JsonBody(Proof(password)): JsonBody<Proof>,
+) -> Result<Response, Rejection> {
+    let device = app.sessions().cookies().device(&headers);
+    let refreshed = flows::reauthenticate(&app, &session, password, device).await?;
+    renewed(&app, session.credential(), &refreshed)
+}
+
+impl RequestBody for NewPasswords {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let current = fields.password("current_password");
+        let new = fields.password("new_password");
+        Some(Self { current: current?, new: new? })
+    }
+}
+
+pub(super) async fn change_password(
+    State(app): State<App>,
+    session: CurrentSession,
+    headers: HeaderMap,
+    JsonBody(passwords): JsonBody<NewPasswords>,
+) -> Result<Response, Rejection> {
+    let device = app.sessions().cookies().device(&headers);
+    let refreshed = flows::change_password(&app, &session, passwords, device).await?;
+    renewed(&app, session.credential(), &refreshed)
+}

@@ -1,0 +1,112 @@
+//! Endpoints 12 to 15: list the sessions and end them.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use session_manager_core::storage::{Cursor, SessionFilter};
+use session_manager_core::{DeviceKind, RevocationReason, SessionId};
+use session_manager_middleware_axum::CurrentSession;
+
+use super::sign_in::signed_out;
+use crate::app::App;
+use crate::flows::{self, ListQuery, MAX_PAGE, SessionEntry};
+use crate::json::{Fields, JsonBody, QueryFields, RequestBody};
+use crate::problem::Rejection;
+
+impl RequestBody for ListQuery {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let cursor = fields.optional_text("cursor").filter(|text| !text.is_empty()).map(Cursor::from_text);
+        let limit = fields.optional_parsed("limit", |text| {
+            let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+            limit.ok_or("must be a whole number from 1 to 200")
+        });
+        let include_ended = fields.optional_parsed("include_ended", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        });
+        let mut filter =
+            if include_ended == Some(true) { SessionFilter::including_ended() } else { SessionFilter::new() };
+        filter.device = fields.optional_parsed("device", |text| match (DeviceKind::parse(text), text) {
+            (DeviceKind::Unknown, "unknown") => Ok(DeviceKind::Unknown),
+            (DeviceKind::Unknown, _) => Err("must be desktop, phone, tablet, tv, embedded, bot or unknown"),
+            (kind, _) => Ok(kind),
+        });
+        filter.country = fields.optional_parsed("country", |text| {
+            let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+            if is_code { Ok(text.to_ascii_uppercase()) } else { Err("must be a country code of two letters, like DE") }
+        });
+        Some(Self { filter, cursor, limit })
+    }
+}
+
+/// A page of the list.
+#[derive(Debug, Serialize)]
+pub(super) struct ListBody {
+    sessions: Vec<SessionEntry>,
+    total_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<Cursor>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    session: CurrentSession,
+    QueryFields(query): QueryFields<ListQuery>,
+) -> Result<Json<ListBody>, Rejection> {
+    let listing = flows::list_sessions(&app, &session, query).await?;
+    Ok(Json(ListBody { sessions: listing.sessions, total_count: listing.total, next_cursor: listing.next }))
+}
+
+pub(super) struct Reason(Option<RevocationReason>);
+
+impl RequestBody for Reason {
+    const MAY_BE_EMPTY: bool = true;
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let reason = fields.optional_parsed("reason", |text| {
+            RevocationReason::parse(text).map_err(|_| "must have 1 to 200 bytes and no control characters")
+        });
+        Some(Self(reason))
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RevokedOne {
+    message: &'static str,
+    revoked_session_id: SessionId,
+}
+
+pub(super) async fn revoke(
+    State(app): State<App>,
+    session: CurrentSession,
+    id: Result<Path<String>, PathRejection>,
+    JsonBody(Reason(reason)): JsonBody<Reason>,
+) -> Result<Json<RevokedOne>, Rejection> {
+    // What is no text is no id.
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
+    let revoked_session_id = flows::revoke_session(&app, &session, &id, reason).await?;
+    Ok(Json(RevokedOne { message: "The session is ended.", revoked_session_id }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RevokedMany {
+    message: &'static str,
+    revoked_count: usize,
+}
+
+pub(super) async fn revoke_others(
+    State(app): State<App>,
+    session: CurrentSession,
+) -> Result<Json<RevokedMany>, Rejection> {
+    let revoked_count = flows::revoke_others(&app, &session).await?;
+    Ok(Json(RevokedMany { message: "All other sessions are ended.", revoked_count }))
+}
+
+pub(super) async fn revoke_all(State(app): State<App>, session: CurrentSession) -> Result<Response, Rejection> {
+    let revoked_count = flows::revoke_all(&app, &session).await?;
+    let body = Json(RevokedMany { message: "All sessions are ended, this one too.", revoked_count });
+    Ok(signed_out(&app, &session, body.into_response()))
+}

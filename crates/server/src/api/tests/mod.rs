@@ -1,0 +1,11 @@
+//! The API through the whole service, without a socket: every endpoint's success and each of its errors.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod account;
+mod bench;
+mod browser;
+mod outage;
+mod password;
+mod sessions;
+mod sign_in;
+mod table;

@@ -1,0 +1,100 @@
+//! Endpoint 8 and step-up.
+
+use serde_json::{Value, json};
+
+use super::bench::{ANN, Answer, Bench, PASSWORD, Tokens, credentials};
+
+const NEW: &str = "Other-Battery-8";
+
+async fn change(bench: &Bench, tokens: &Tokens, current: &str, new: &str) -> Answer {
+    let body = json!({"current_password": current, "new_password": new});
+    bench.call("PATCH", "/auth/me/password").bearer(&tokens.access).json(body).send().await
+}
+
+async fn change_ends_the_others(bench: Bench) {
+    bench.user(ANN).await;
+    let (this, other) = (bench.login(ANN).await, bench.login_as(ANN, "other/1").await);
+    bench.mail_kinds().await;
+    let answer = change(&bench, &this, PASSWORD, NEW).await.expect(200);
+    let renewed = answer.tokens();
+    assert_eq!(renewed.session, this.session);
+    for (token, status) in [(&renewed.access, 200), (&this.access, 401), (&other.access, 401)] {
+        bench.call("GET", "/auth/me").bearer(token).send().await.expect(status);
+    }
+    bench.refresh(&other.refresh).await.expect_problem(401, "rotated");
+    bench.refresh(&this.refresh).await.expect_problem(401, "rotated");
+    bench.refresh(&renewed.refresh).await.expect(200);
+    assert_eq!(bench.mail_kinds().await, ["password-changed"]);
+    bench.post("/auth/login", credentials(ANN)).send().await.expect_problem(401, "invalid-credentials");
+    bench.post("/auth/login", json!({"email": ANN, "password": NEW})).send().await.expect(200);
+
+    let list = bench.call("GET", "/auth/sessions?include_ended=true").bearer(&renewed.access).send().await.expect(200);
+    let find = |id: &str| list.json["sessions"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+    assert_eq!(find(&other.session)["is_revoked"], true);
+    assert_eq!(find(&other.session)["revoked_reason"], "rotated");
+    assert_eq!(find(&this.session)["is_revoked"], false);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_other_session() {
+    change_ends_the_others(Bench::new().await).await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_other_session_in_memory() {
+    change_ends_the_others(Bench::in_memory().await).await;
+}
+
+#[tokio::test]
+async fn each_refused_change_changes_nothing() {
+    let (bench, tokens) = Bench::signed_in().await;
+    change(&bench, &tokens, "wrong", NEW).await.expect_problem(400, "wrong-password");
+    change(&bench, &tokens, PASSWORD, PASSWORD).await.expect_problem(400, "same-password");
+    let weak = change(&bench, &tokens, PASSWORD, "weak").await.expect_problem(400, "weak-password");
+    assert_eq!(weak.json["errors"][0]["field"], "new_password");
+    let call = |body: Value| bench.call("PATCH", "/auth/me/password").bearer(&tokens.access).json(body).send();
+    call(json!({"current_password": 1})).await.expect_fields(&["current_password", "new_password"]);
+    bench.call("GET", "/auth/me").bearer(&tokens.access).send().await.expect(200);
+    bench.login(ANN).await;
+    assert!(bench.take_mail().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_meanwhile_keeps_the_old_password() {
+    let (bench, tokens) = Bench::signed_in().await;
+    let accounts = bench.app.accounts();
+    let email = crate::accounts::EmailAddress::parse(ANN).unwrap();
+    let user = accounts.find_by_email(&email).await.unwrap().unwrap();
+    let password = accounts.hash_new_password(crate::passwords::Password::new(NEW.to_owned())).await.unwrap();
+    let manager = bench.app.sessions().manager();
+    let current = manager.peek(&tokens.access).await.unwrap();
+    bench.call("POST", "/auth/logout").bearer(&tokens.access).send().await.expect(200);
+    let change = crate::sessions::PasswordChange {
+        user: &user,
+        user_id: current.user_id(),
+        password: &password,
+        keep: current.session_id(),
+    };
+    let context = session_manager_core::RequestContext::default();
+    let refused = bench.app.sessions().change_password(accounts, change, &context).await.unwrap_err();
+    assert_eq!(refused.problem().status(), 401);
+    bench.login(ANN).await;
+}
+
+#[tokio::test]
+async fn step_up_makes_a_session_fresh_again() {
+    let (bench, tokens) = Bench::signed_in().await;
+    bench.pass(16 * 60);
+    let tokens = bench.refresh(&tokens.refresh).await.tokens();
+    change(&bench, &tokens, PASSWORD, NEW).await.expect_problem(403, "step-up-required");
+    let prove = |body: Value| bench.post("/auth/reauthenticate", body).bearer(&tokens.access).send();
+    prove(json!({})).await.expect_fields(&["password"]);
+    prove(json!({"password": "wrong"})).await.expect_problem(400, "wrong-password");
+    let answer = prove(json!({"password": PASSWORD})).await.expect(200);
+    let members = ["access_token", "expires_in", "refresh_token", "server_time", "session_id", "token_type"];
+    assert_eq!(answer.members(), members);
+    let fresh = answer.tokens();
+    assert_eq!(fresh.session, tokens.session);
+    bench.call("GET", "/auth/me").bearer(&tokens.access).send().await.expect_problem(401, "rotated");
+    change(&bench, &fresh, PASSWORD, NEW).await.expect(200);
+}

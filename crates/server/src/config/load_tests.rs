@@ -1,0 +1,185 @@
+//! Layers, unknown keys, bad values and what this version does not have.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::{AuditSink, OnLimit, SessionStorageKind, print::print};
+
+fn variables(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn set(pairs: &[&str]) -> Options {
+    let pair = |pair: &&str| pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Options { set: pairs.iter().filter_map(pair).collect(), ..Options::default() }
+}
+
+fn with_file(text: &str) -> (tempfile::TempDir, Options) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, Options { config: Some(path), ..Options::default() })
+}
+
+fn message(result: Result<Settings, StartError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    assert_eq!(load(&Options::default(), Environment::new()).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_last_layer_wins() {
+    let (_folder, mut options) =
+        with_file("listen = '127.0.0.1:1'\n[policy]\nrefresh_grace = '1s'\nmax_sessions = 7\n");
+    let environment = variables(&[
+        ("SESSION_MANAGER__POLICY__REFRESH_GRACE", "2s"),
+        ("SESSION_MANAGER__POLICY__TOUCH_INTERVAL", "3s"),
+        ("SESSION_MANAGER", "local/host:@/tmp/.ICE-unix/1"),
+        ("SESSION_MANAGER_OTHER", "x"),
+    ]);
+    options.set = vec![("policy.touch_interval".into(), "4s".into()), ("listen".into(), "127.0.0.1:2".into())];
+    options.listen = Some("127.0.0.1:3".into());
+    let settings = load(&options, environment).unwrap();
+    assert_eq!(settings.listen.port(), 3);
+    assert_eq!(settings.policy.max_sessions, 7);
+    assert_eq!(settings.policy.refresh_grace, Duration::from_secs(2));
+    assert_eq!(settings.policy.touch_interval, Duration::from_secs(4));
+}
+
+#[test]
+fn every_type_can_be_written_as_text() {
+    let options = set(&[
+        "policy.max_sessions=9",
+        "policy.on_limit=evict-idlest",
+        "policy.absolute_lifetime=1d 2h",
+        "sessions.storage=memory",
+        "rate_limits.enabled=false",
+        "http.trusted_proxies=10.0.0.0/8, ::1",
+        "audit.sinks=",
+        "admin.email= Root@Example.ORG",
+        "public_url=https://accounts.example.org/",
+    ]);
+    let settings = load(&options, Environment::new()).unwrap();
+    assert_eq!(settings.policy.max_sessions, 9);
+    assert_eq!(settings.policy.on_limit, OnLimit::EvictIdlest);
+    assert_eq!(settings.policy.absolute_lifetime, Duration::from_hours(26));
+    assert_eq!(settings.sessions.storage, SessionStorageKind::Memory);
+    assert_eq!(settings.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(settings.audit.sinks, []);
+    assert_eq!(settings.admin.email.unwrap().as_str(), "root@example.org");
+    assert_eq!(settings.public_url.unwrap().as_str(), "https://accounts.example.org");
+}
+
+#[test]
+fn lists_come_from_files_and_from_text() {
+    for text in ["[audit]\nsinks = ['log']", "[audit]\nsinks = 'log'", "audit.sinks = [\"log\"]"] {
+        let (_folder, options) = with_file(text);
+        assert_eq!(load(&options, Environment::new()).unwrap().audit.sinks, [AuditSink::Log]);
+    }
+    assert_eq!(load(&set(&["audit.sinks=[\"log\"]"]), Environment::new()).unwrap().audit.sinks, [AuditSink::Log]);
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_origin() {
+    let (_folder, options) = with_file("[policy]\nrefresh_gracee = '1s'\n[polcy]\nx = 1\ny = 2\n");
+    let text = message(load(&options, Environment::new()));
+    assert!(text.contains("`policy.refresh_gracee` in the config file"), "{text}");
+    assert!(text.contains("`polcy` in the config file") && !text.contains("polcy.x"), "{text}");
+    let cases = [
+        (
+            Options::default(),
+            variables(&[("SESSION_MANAGER__POLICY__GRACE", "1s")]),
+            "`policy.grace` in the environment",
+        ),
+        (set(&["listen.port=1"]), Environment::new(), "`listen.port` on the command line (--set)"),
+        (set(&["polcy.a.b=1"]), Environment::new(), "`polcy` on the command line (--set)"),
+        (set(&["nothing=1"]), Environment::new(), "`nothing` on the command line (--set)"),
+        (set(&["a[b=1"]), Environment::new(), "`a[b` on the command line (--set)"),
+        (set(&["policy=1"]), Environment::new(), "`policy` on the command line (--set)"),
+    ];
+    for (options, environment, expected) in cases {
+        let text = message(load(&options, environment));
+        assert!(text.starts_with("unknown config key") && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn bad_values_name_the_key_and_not_the_value() {
+    for (setting, reason) in [
+        ("policy.refresh_grace=hunter2", "30d, 7d, 5m or 10s"),
+        ("policy.max_sessions=-1", ""),
+        ("policy.max_sessions=hunter2", ""),
+        ("policy.on_limit=hunter2", "evict-oldest"),
+        ("sessions.storage=hunter2", "redis-cluster"),
+        ("listen=hunter2", ""),
+        ("http.trusted_proxies=hunter2", "10.0.0.0/8"),
+        ("public_url=hunter2", "https://"),
+        ("admin.email=hunter2", "address"),
+        ("metrics.enabled=hunter2", "boolean"),
+        ("audit.sinks=log,hunter2", "metrics"),
+    ] {
+        let text = message(load(&set(&[setting]), Environment::new()));
+        let key = setting.split('=').next().unwrap();
+        assert!(text.starts_with(&format!("bad value for config key `{key}`")), "{text}");
+        assert!(text.contains(reason) && !text.contains('\n') && !text.contains("hunter2"), "{setting}: {text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_not_toml_is_told_without_its_text() {
+    let missing = Options { config: Some("/nonexistent/server.toml".into()), ..Options::default() };
+    assert!(message(load(&missing, Environment::new())).contains("/nonexistent/server.toml"));
+    let (_folder, options) = with_file("[database]\nurl = 'postgres://app:hunter2\n");
+    let text = message(load(&options, Environment::new()));
+    assert!(text.contains("not valid TOML") && text.contains("line 2") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_by_name() {
+    for setting in [
+        "backend=opaque",
+        "database.url=postgres://app:hunter2@db/x",
+        "sessions.storage=redis",
+        "sessions.storage=redis-cluster",
+        "sessions.storage=redis-sentinel",
+        "sessions.storage=memcached",
+        "sessions.storage=tiered",
+        "sessions.url=redis://:hunter2@a",
+        "sessions.cache_url=redis://:hunter2@a",
+        "verification.mode=cached",
+        "verification.mode=feed",
+        "verification.mode=stateless",
+        "rate_limits.enabled=true",
+        "mail.transport=smtp",
+        "metrics.enabled=true",
+        "geoip.city=/x.mmdb",
+        "audit.sinks=log,db",
+        "audit.sinks=metrics",
+    ] {
+        let text = message(load(&set(&[setting]), Environment::new()));
+        let key = setting.split('=').next().unwrap();
+        assert!(text.starts_with("not in this version") && text.contains(&format!("`{key}`")), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let settings = load(&set(&["policy.refresh_grace=2s", "data=/a \"b\" c"]), Environment::new()).unwrap();
+    let (_folder, options) = with_file(&print(&settings));
+    assert_eq!(load(&options, Environment::new()).unwrap(), settings);
+    assert!(
+        print(&settings).contains("policy.refresh_grace = \"2s\"\n# public_url")
+            || print(&settings).contains("# public_url is not set")
+    );
+}
+
+#[test]
+fn print_masks_secrets() {
+    let settings = load(&set(&["database.url=sqlite:x.db?key=hunter2"]), Environment::new()).unwrap();
+    assert!(!print(&settings).contains("hunter2"));
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}

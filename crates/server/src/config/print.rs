@@ -1,0 +1,67 @@
+//! Prints the effective configuration as TOML that can be read again, secrets masked.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::Settings;
+
+/// The settings, one `key = value` a line; keys without a value as comments.
+pub(crate) fn print(settings: &Settings) -> String {
+    let mut text = String::new();
+    let tree = serde_json::to_value(settings).unwrap_or_default();
+    flatten(&tree, "", &mut |key, value| {
+        // A JSON string, number, boolean or list of strings is also one of TOML.
+        let line = match value {
+            Value::Null => writeln!(text, "# {key} is not set"),
+            value => writeln!(text, "{key} = {value}"),
+        };
+        debug_assert!(line.is_ok(), "writing to a string cannot fail");
+    });
+    text
+}
+
+/// The names of all keys.
+pub(super) fn keys() -> &'static BTreeSet<String> {
+    static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let mut keys = BTreeSet::new();
+        let tree = serde_json::to_value(Settings::default()).unwrap_or_default();
+        flatten(&tree, "", &mut |key, _| {
+            keys.insert(key.to_owned());
+        });
+        keys
+    });
+    &KEYS
+}
+
+fn flatten(tree: &Value, prefix: &str, leaf: &mut dyn FnMut(&str, &Value)) {
+    match tree {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(value, &key, leaf);
+            }
+        }
+        value => leaf(prefix, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_the_contract() {
+        let contract = "admin.email audit.sinks backend data database.url geoip.city http.trusted_proxies listen \
+            mail.spool mail.transport metrics.enabled policy.absolute_lifetime policy.access_token_lifetime \
+            policy.idle_timeout policy.max_sessions policy.on_limit policy.refresh_grace policy.step_up_max_age \
+            policy.touch_interval public_url rate_limits.enabled sessions.cache_url sessions.storage sessions.url \
+            verification.mode";
+        assert_eq!(
+            keys().iter().map(String::as_str).collect::<Vec<_>>(),
+            contract.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+}

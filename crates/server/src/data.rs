@@ -1,0 +1,128 @@
+//! The data folder: its lock and the SQLite database with our own migrations.
+
+mod database;
+mod lock;
+
+use std::path::{Path, PathBuf};
+
+use sqlx::SqlitePool;
+
+use crate::config::Settings;
+use crate::exit::{StartError, reason};
+use crate::files;
+use crate::keys::Keys;
+use lock::FolderLock;
+
+/// An opened data folder. Dropping it releases the folder's lock.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) pool: SqlitePool,
+    pub(crate) keys: Keys,
+    /// Where mail is spooled; exists.
+    pub(crate) mail: PathBuf,
+    /// Another server is using the folder too.
+    pub(crate) shared: bool,
+    _lock: FolderLock,
+}
+
+impl Data {
+    /// Makes the folder where it is missing, reads or makes the keys, opens the database and brings it up to date.
+    ///
+    /// # Errors
+    /// An unwritable folder, a damaged or too open key file, a damaged database or one that a newer server made.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let folder = &settings.data;
+        let mail = settings.mail.spool.clone().unwrap_or_else(|| folder.join("mail"));
+        for path in [folder, &mail] {
+            files::make_folder(path).map_err(|error| unwritable(path, &error))?;
+            probe(path)?;
+        }
+        let lock = FolderLock::acquire(folder).await?;
+        let keys = Keys::load_or_create(&folder.join("keys"))?;
+        let pool = database::open(&database_path(settings)).await?;
+        let shared = lock.is_shared();
+        Ok(Self { pool, keys, mail, shared, _lock: lock.into_running() })
+    }
+}
+
+fn database_path(settings: &Settings) -> PathBuf {
+    match &settings.database.url {
+        Some(url) => {
+            let path = url.expose().trim_start_matches("sqlite:").trim_start_matches("//");
+            PathBuf::from(path.split_once('?').map_or(path, |(path, _)| path))
+        }
+        None => settings.data.join("session-manager.sqlite3"),
+    }
+}
+
+/// Writes and removes a file, since the permission bits do not tell everything (read-only mounts, quotas, root).
+fn probe(folder: &Path) -> Result<(), StartError> {
+    let path = folder.join(format!(".probe-{}", std::process::id()));
+    let written = files::open_private(&path).and_then(|_| std::fs::remove_file(&path));
+    written.map_err(|error| unwritable(folder, &error))
+}
+
+fn unwritable(folder: &Path, error: &std::io::Error) -> StartError {
+    StartError::environment(
+        format!("the data folder {} cannot be written", folder.display()),
+        reason(error),
+        "Correct its permissions, or choose another folder with --data FOLDER.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &Path) -> Settings {
+        Settings { data: folder.to_owned(), ..Settings::default() }
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_made_with_all_that_belongs_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(&settings(&folder.path().join("a/b"))).await.unwrap();
+        assert!(!data.shared);
+        let mut names: Vec<_> = std::fs::read_dir(folder.path().join("a/b"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.contains("-wal") && !name.contains("-shm"))
+            .collect();
+        names.sort();
+        assert_eq!(names, ["keys", "mail", "server.lock", "session-manager.sqlite3"]);
+    }
+
+    #[tokio::test]
+    async fn a_second_server_is_told_that_it_shares_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Data::open(&settings(folder.path())).await.unwrap();
+        let second = Data::open(&settings(folder.path())).await.unwrap();
+        assert!(!first.shared && second.shared);
+        assert_eq!(first.keys.kid(), second.keys.kid());
+        drop((first, second));
+        assert!(!Data::open(&settings(folder.path())).await.unwrap().shared);
+    }
+
+    #[tokio::test]
+    async fn a_file_in_place_of_the_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        for bad in [path.clone(), path.join("below")] {
+            let message = Data::open(&settings(&bad)).await.unwrap_err().to_string();
+            assert!(message.contains(&bad.display().to_string()) && message.contains("--data"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_database_is_where_the_url_says() {
+        for (url, path) in
+            [("sqlite:a/b.db", "a/b.db"), ("sqlite:///a/b.db?mode=rwc", "/a/b.db"), ("sqlite://b.db", "b.db")]
+        {
+            let text = format!("{{\"database\": {{\"url\": \"{url}\"}}}}");
+            let settings: Settings = serde_json::from_str(&text).unwrap();
+            assert_eq!(database_path(&settings), PathBuf::from(path));
+        }
+        assert_eq!(database_path(&settings(Path::new("x"))), PathBuf::from("x/session-manager.sqlite3"));
+    }
+}

@@ -1,0 +1,87 @@
+//! Files that only their owner may read, written so that a reader sees all of them or nothing.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::random;
+
+/// Makes a folder, and those above it, for the owner only. An existing folder is left as it is.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Opens a file for writing that only the owner may read; makes it when it is missing.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    private().create(true).truncate(false).open(path)
+}
+
+/// Writes a new file under `name`: complete and on the disk before the name appears.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when the name is taken; the file there is left alone.
+pub(crate) fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = folder.join(format!(".{}.tmp", Uuid::from_bytes(random::bytes().map_err(io::Error::other)?)));
+    let written = write_synced(&temporary, bytes)
+        // A link, not a rename: a rename would replace what another process put there meanwhile.
+        .and_then(|()| fs::hard_link(&temporary, folder.join(name)))
+        .and_then(|()| File::open(folder)?.sync_all());
+    let removed = fs::remove_file(&temporary);
+    written.and(removed)
+}
+
+/// The permissions that others than the owner have, 0 when none or where the system knows no such thing.
+pub(crate) fn permissions_of_others(file: &File) -> io::Result<u32> {
+    #[cfg(unix)]
+    return Ok(std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077);
+    #[cfg(not(unix))]
+    file.metadata().map(|_| 0)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = private().create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_written_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        write_new(folder.path(), "a", b"first").unwrap();
+        let again = write_new(folder.path(), "a", b"second").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_and_folders_are_the_owners_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("x/y");
+        make_folder(&inner).unwrap();
+        write_new(&inner, "a", b"").unwrap();
+        drop(open_private(&inner.join("b")).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&inner), mode(&inner.join("a")), mode(&inner.join("b"))], [0o700, 0o600, 0o600]);
+    }
+}

@@ -1,0 +1,21 @@
+//! What users can do, each rule in one place: the JSON routes and the pages both call these functions.
+//!
+//! Every error is a [`Rejection`](crate::problem::Rejection), ready to be answered; pages show its
+//! [`problem`](crate::problem::Rejection::problem) and [`field_errors`](crate::problem::Rejection::field_errors) in their own form.
+
+mod device_name;
+mod listing;
+mod new_device;
+mod password;
+mod profile;
+mod registration;
+mod revocation;
+mod sign_in;
+
+pub(crate) use device_name::DeviceName;
+pub(crate) use listing::{ListQuery, MAX_PAGE, SessionEntry, list_sessions};
+pub(crate) use password::{NewPasswords, change_password, reauthenticate};
+pub(crate) use profile::{ProfileChange, current_user, update_profile};
+pub(crate) use registration::{register, verify_email};
+pub(crate) use revocation::{logout, revoke_all, revoke_others, revoke_session};
+pub(crate) use sign_in::{LoggedIn, Login, is_remembered, login, refresh};

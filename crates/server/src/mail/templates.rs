@@ -1,0 +1,106 @@
+//! The texts of our letters.
+
+use std::borrow::Cow;
+
+use crate::config::PublicUrl;
+
+/// What a letter says.
+#[derive(Clone, Debug)]
+pub(crate) enum Letter<'a> {
+    /// The link that confirms the address of a new account.
+    Verify { token: &'a str },
+    /// Somebody registered with an address that has an account.
+    AlreadyRegistered,
+    /// The link that sets a new password.
+    Reset { token: &'a str },
+    /// The password was changed.
+    PasswordChanged,
+    /// The link that confirms the new address of an account.
+    EmailChange { token: &'a str },
+    /// To the old address, when another one has replaced it.
+    EmailChanged,
+    /// A sign-in from a device that was not seen before.
+    NewDevice { device: DeviceSummary<'a> },
+}
+
+/// A device in words.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceSummary<'a> {
+    /// For example `Firefox on Linux`.
+    pub(crate) device: Cow<'a, str>,
+    /// Address, place, or both.
+    pub(crate) place: Cow<'a, str>,
+    /// When, for people.
+    pub(crate) time: Cow<'a, str>,
+}
+
+impl Letter<'_> {
+    /// The subject line.
+    pub(super) fn subject(&self) -> &'static str {
+        match self {
+            Self::Verify { .. } => "Confirm your e-mail address",
+            Self::AlreadyRegistered => "You already have an account",
+            Self::Reset { .. } => "Set a new password",
+            Self::PasswordChanged => "Your password was changed",
+            Self::EmailChange { .. } => "Confirm your new e-mail address",
+            Self::EmailChanged => "The e-mail address of your account was changed",
+            Self::NewDevice { .. } => "New sign-in to your account",
+        }
+    }
+
+    /// The part of the file name that tells letters apart.
+    pub(super) fn slug(&self) -> &'static str {
+        match self {
+            Self::Verify { .. } => "verify",
+            Self::AlreadyRegistered => "already-registered",
+            Self::Reset { .. } => "reset",
+            Self::PasswordChanged => "password-changed",
+            Self::EmailChange { .. } => "email-change",
+            Self::EmailChanged => "email-changed",
+            Self::NewDevice { .. } => "new-device",
+        }
+    }
+
+    /// The text, with each link on a line of its own.
+    pub(super) fn text(&self, url: &PublicUrl, name: &str) -> String {
+        let body = match self {
+            Self::Verify { token } => format!(
+                "please confirm your e-mail address within 24 hours:\n\n{url}/verify-email?token={token}\n\n\
+                 If you did not register with us, ignore this mail: without the confirmation nobody can use the account.\n"
+            ),
+            Self::AlreadyRegistered => format!(
+                "somebody, probably you, tried to register with this e-mail address, which has an account already.\n\
+                 Sign in instead:\n\n{url}/\n\nIf you forgot the password, ask for a new one there. If it was not you, \
+                 nothing has changed.\n"
+            ),
+            Self::Reset { token } => format!(
+                "set a new password within one hour:\n\n{url}/reset-password?token={token}\n\n\
+                 All devices will be signed out. If you did not ask for this, ignore this mail: nothing has changed.\n"
+            ),
+            Self::PasswordChanged => format!(
+                "the password of your account was just changed. If it was not you, ask for a new password at once:\n\n{url}/\n"
+            ),
+            Self::EmailChange { token } => format!(
+                "please confirm within 24 hours that this is the new e-mail address of your account:\n\n\
+                 {url}/verify-email?token={token}\n\nUntil then the old one stays. If you did not ask for this, ignore this mail.\n"
+            ),
+            Self::EmailChanged => format!(
+                "the e-mail address of your account was changed; this old address gets no further mail.\n\
+                 If it was not you, sign in and end the sessions you do not know:\n\n{url}/\n"
+            ),
+            Self::NewDevice { device } => format!(
+                "your account was used on a device that we did not know:\n\n  Device: {}\n  Place:  {}\n  Time:   {}\n\n\
+                 If it was not you, end that session and change your password:\n\n{url}/\n",
+                plain(&device.device),
+                plain(&device.place),
+                plain(&device.time),
+            ),
+        };
+        format!("Hello {name},\n\n{body}")
+    }
+}
+
+/// One short line: a user agent is the text of a stranger.
+fn plain(text: &str) -> String {
+    text.chars().take(120).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

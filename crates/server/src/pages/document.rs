@@ -1,0 +1,135 @@
+//! The frame of every page, and the response that carries it.
+
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use maud::{DOCTYPE, Markup, html};
+
+use super::notice::Notice;
+use super::{assets, icons};
+
+/// What the pages may load and do: our style sheet and icon, forms that post to us. No script, no frame.
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Other sites learn nothing, and our own forms keep their `Origin`: with `no-referrer` browsers send `Origin: null`.
+const REFERRER_POLICY: &str = "same-origin";
+
+/// A page on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    status: StatusCode,
+    referrer_policy: &'static str,
+    html: String,
+}
+
+impl Page {
+    /// A page for somebody who is not signed in: a form or a message beside what this service is about.
+    pub(super) fn outside(title: &str, notice: Option<Notice>, content: &Markup) -> Self {
+        Self::of(
+            title,
+            &html! {
+                div.split {
+                    aside.pitch aria-label="About this service" { (pitch()) }
+                    main #main tabindex="-1" {
+                        div.sheet {
+                            (brand())
+                            @if let Some(notice) = notice { (notice.render()) }
+                            (content)
+                        }
+                    }
+                }
+            },
+        )
+    }
+
+    /// A page for somebody who is signed in. `who` names the account.
+    pub(super) fn inside(title: &str, who: &str, notice: Option<Notice>, content: &Markup) -> Self {
+        Self::of(
+            title,
+            &html! {
+                header.bar {
+                    div {
+                        (brand())
+                        span.who { span.hidden { "Signed in as " } bdi { (who) } }
+                        form method="post" action="/sign-out" { button.quiet type="submit" { "Sign out" } }
+                    }
+                }
+                main.page #main tabindex="-1" {
+                    @if let Some(notice) = notice { (notice.render()) }
+                    (content)
+                }
+                footer.foot { "Times are in UTC. Places are where an address is registered, and may be off." }
+            },
+        )
+    }
+
+    /// With another status than 200.
+    pub(super) const fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// For a page with a secret in its address: the address goes nowhere, not even to our own style sheet.
+    pub(super) const fn without_referrer(mut self) -> Self {
+        self.referrer_policy = "no-referrer";
+        self
+    }
+
+    fn of(title: &str, body: &Markup) -> Self {
+        let document = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="robots" content="noindex";
+                    title { (title) " – Session Manager" }
+                    link rel="icon" type="image/svg+xml" href=(assets::icon());
+                    link rel="stylesheet" href=(assets::style());
+                }
+                body {
+                    a.skip href="#main" { "Skip to content" }
+                    (body)
+                }
+            }
+        };
+        Self { status: StatusCode::OK, referrer_policy: REFERRER_POLICY, html: document.into_string() }
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Html(self.html)).into_response();
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::REFERRER_POLICY, self.referrer_policy),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+fn brand() -> Markup {
+    html! { a.brand href="/" { (icons::mark()) "Session Manager" } }
+}
+
+fn pitch() -> Markup {
+    html! {
+        (brand())
+        div {
+            p.claim { "Know where you are signed in." }
+            ul {
+                li { (icons::done()) "Every device, with place and time" }
+                li { (icons::done()) "Sign out any of them, at once" }
+                li { (icons::done()) "A mail when a new device appears" }
+            }
+        }
+        p.small { "Open source, MIT or Apache-2.0" }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a page says after a redirect: a code from a fixed set in the query, so that no link can put words on our pages.
+
+use maud::{Markup, html};
+use serde::{Deserialize, Deserializer};
+
+use super::icons;
+
+/// A message of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    CheckMail,
+    Verified,
+    SignedOut,
+    SignedOutEverywhere,
+    SessionOver,
+    SessionEnded,
+    OthersEnded,
+    AlreadyEnded,
+}
+
+impl Notice {
+    const ALL: [Self; 8] = [
+        Self::CheckMail,
+        Self::Verified,
+        Self::SignedOut,
+        Self::SignedOutEverywhere,
+        Self::SessionOver,
+        Self::SessionEnded,
+        Self::OthersEnded,
+        Self::AlreadyEnded,
+    ];
+
+    /// The path with the notice for the page there.
+    pub(super) fn on(self, path: &'static str) -> String {
+        format!("{path}?notice={}", self.code())
+    }
+
+    /// The box on the page.
+    pub(super) fn render(self) -> Markup {
+        html! {
+            div.notice role="status" { (icons::done()) p { (self.text()) } }
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::CheckMail => "check-mail",
+            Self::Verified => "verified",
+            Self::SignedOut => "signed-out",
+            Self::SignedOutEverywhere => "signed-out-everywhere",
+            Self::SessionOver => "session-over",
+            Self::SessionEnded => "session-ended",
+            Self::OthersEnded => "others-ended",
+            Self::AlreadyEnded => "already-ended",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::CheckMail => "Almost there: open the link in the mail that we have just sent you.",
+            Self::Verified => "Your e-mail address is confirmed. You can sign in now.",
+            Self::SignedOut => "You are signed out.",
+            Self::SignedOutEverywhere => "You are signed out on all devices, this one included.",
+            Self::SessionOver => "Your session has ended. Please sign in again.",
+            Self::SessionEnded => "The device is signed out.",
+            Self::OthersEnded => "All other devices are signed out.",
+            Self::AlreadyEnded => "That device was signed out already.",
+        }
+    }
+}
+
+/// The query of a page that can show a notice.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NoticeQuery {
+    /// None also for a code that is not ours.
+    #[serde(deserialize_with = "known")]
+    pub(super) notice: Option<Notice>,
+}
+
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Notice>, D::Error> {
+    let code = String::deserialize(deserializer)?;
+    Ok(Notice::ALL.into_iter().find(|notice| notice.code() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Query;
+
+    use super::*;
+
+    #[test]
+    fn codes_round_trip_and_others_say_nothing() {
+        for notice in Notice::ALL {
+            let uri = notice.on("/devices").parse().unwrap();
+            assert_eq!(Query::<NoticeQuery>::try_from_uri(&uri).unwrap().notice, Some(notice));
+        }
+        for query in ["", "?notice", "?notice=", "?notice=You%20won", "?other=1"] {
+            let uri = format!("/devices{query}").parse().unwrap();
+            assert_eq!(Query::<NoticeQuery>::try_from_uri(&uri).unwrap().notice, None, "{query}");
+        }
+    }
+}

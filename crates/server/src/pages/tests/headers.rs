@@ -1,0 +1,76 @@
+//! What every page carries, and that none needs a script.
+
+use super::*;
+
+#[tokio::test]
+async fn every_page_has_its_headers_and_works_without_scripts() {
+    let service = Service::local().await;
+    let mut visitor = service.browser();
+    let mut user = service.signed_in("ann@b.example").await;
+    service.session("ann@b.example", ClientInfo::new().agent(PHONE)).await;
+    let mut pages = Vec::new();
+    for path in
+        ["/sign-in", "/sign-in?notice=signed-out", "/register", "/verify-email?token=x", "/verify-email", "/nothing"]
+    {
+        pages.push((path, visitor.get(path).await));
+    }
+    pages.push(("wrong password", visitor.sign_in("ann@b.example", "x").await));
+    pages.push(("wrong fields", visitor.post("/register", "email=x").await));
+    pages.push(("used link", visitor.post("/verify-email", "token=x").await));
+    pages.push(("cross-site", visitor.send("POST", "/sign-in", "", &[("sec-fetch-site", "cross-site")]).await));
+    pages.push(("wrong method", visitor.send("PUT", "/sign-in", "", &[("sec-fetch-site", "same-origin")]).await));
+    pages.push(("/devices", user.get("/devices?notice=session-ended").await));
+    pages.push(("no such session", user.post("/devices/x/end", "").await));
+    for (name, page) in pages {
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{name}");
+        assert_eq!(
+            page.header("content-security-policy"),
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            "{name}"
+        );
+        assert_eq!(page.header("cache-control"), "no-store", "{name}");
+        assert_eq!(page.header("x-content-type-options"), "nosniff", "{name}");
+        let referrer = if name.starts_with("/verify-email") { "no-referrer" } else { "same-origin" };
+        assert_eq!(page.header("referrer-policy"), referrer, "{name}");
+        assert!(page.body.starts_with("<!DOCTYPE html><html lang=\"en\">"), "{name}");
+        for needed in ["<title>", "name=\"viewport\"", "href=\"#main\"", "<h1>"] {
+            assert_eq!(page.body.matches(needed).count(), 1, "{name}: {needed}");
+        }
+        // The policy above forbids them anyway; that there are none is why the pages work.
+        for forbidden in ["<script", "style=", "javascript:", " onclick", " onload", "http://", "https://"] {
+            assert!(!page.body.contains(forbidden), "{name}: {forbidden}");
+        }
+        assert_eq!(
+            page.body.matches("<form").count(),
+            page.body.matches("<form method=\"post\" action=\"/").count()
+                + page.body.matches("<form class=\"stack\" method=\"post\" action=\"/").count()
+        );
+    }
+}
+
+#[tokio::test]
+async fn programs_get_problems_and_the_api_is_never_a_page() {
+    let service = Service::local().await;
+    let mut browser = service.browser();
+    let api = browser.get("/api/v1/nothing").await;
+    assert!(!api.body.contains("<html"), "{}", api.body);
+    let request = Request::builder().uri("/nothing").header("accept", "*/*").body(Body::empty()).unwrap();
+    let response = browser.router.call(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn the_style_sheet_is_where_the_pages_say() {
+    let service = Service::local().await;
+    let mut browser = service.browser();
+    let page = browser.get("/sign-in").await.body;
+    for (start, content_type) in
+        [("/assets/app.css?v=", "text/css; charset=utf-8"), ("/assets/icon.svg?v=", "image/svg+xml")]
+    {
+        let from = page.find(start).unwrap();
+        let path = page[from..].split('"').next().unwrap();
+        let file = browser.get(path).await;
+        assert_eq!((file.status, file.header("content-type")), (StatusCode::OK, content_type));
+        assert_eq!(file.header("cache-control"), "public, max-age=31536000, immutable");
+    }
+}

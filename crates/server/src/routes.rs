@@ -1,0 +1,71 @@
+//! All routes of the service.
+
+use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use serde_json::{Value, json};
+use session_manager_backend_jwt::VerifyingKey;
+use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
+
+use crate::api;
+use crate::app::App;
+use crate::pages;
+use crate::problem::Rejection;
+use crate::sessions::remember;
+
+/// The routes with the service as their state.
+pub(crate) fn router(app: App) -> Router {
+    let with_sessions = Router::new()
+        .merge(api::routes())
+        .merge(pages::router())
+        .layer(from_fn_with_state(app.clone(), remember::note))
+        .layer(app.sessions().layer().page_requests(pages::is_page_request))
+        .layer(from_fn_with_state(app.clone(), remember::extend));
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/.well-known/jwks.json", get(jwks))
+        .merge(with_sessions)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(pages::as_page))
+        .with_state(app)
+}
+
+/// Liveness: the process answers.
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// Readiness: accounts and sessions can be read, and the session storage keeps its promises.
+async fn ready(State(app): State<App>) -> Result<Json<Value>, Rejection> {
+    app.accounts().ping().await?;
+    let health = app.sessions().manager().check().await?;
+    if !health.is_sound() {
+        tracing::error!(findings = ?health.findings, "the session storage is not sound");
+        return Err(Problem::of(ProblemType::Unavailable).with_retry_after(RETRY_AFTER_OUTAGE).into());
+    }
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+/// The public key of the access tokens (RFC 7517, RFC 8037), for other services that check them.
+async fn jwks(State(app): State<App>) -> Result<Json<Value>, Rejection> {
+    let public = app.data().keys.access_public_key();
+    let key = <[u8; 32]>::try_from(public).map_err(|_| ProblemType::Internal)?;
+    let kid = VerifyingKey::ed25519(key).kid().to_owned();
+    let x = URL_SAFE_NO_PAD.encode(public);
+    Ok(Json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}]})))
+}
+
+async fn not_found() -> Rejection {
+    Problem::of(ProblemType::NotFound).with_detail("there is nothing at this path").into()
+}
+
+async fn method_not_allowed() -> Rejection {
+    Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+        .detail("this path does not know the method; see the Allow header")
+}

@@ -1,0 +1,104 @@
+//! Runs the service: listens, serves, and ends in good order.
+
+mod envelope;
+mod greeting;
+mod layers;
+mod signals;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::{Router, ServiceExt};
+use session_manager_core::SystemClock;
+use tokio::net::TcpListener;
+use tower::Layer as _;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+
+use crate::app::App;
+use crate::config::Settings;
+use crate::data::Data;
+use crate::exit::{StartError, reason};
+use crate::routes;
+
+/// How long requests in flight may take to end after the signal.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// Everything that keeps the service from starting.
+pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
+    // Before everything else, so that a signal that comes early is not lost.
+    let signal = signals::Signals::listen()?;
+    let listener = bind(settings.listen).await?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(settings.listen, &error))?;
+    let data = Data::open(&settings).await?;
+    let app = App::new(settings, data, address, Arc::new(SystemClock)).await?;
+    greeting::warn(&app, address);
+    say(&format!("listening on http://{address}\n{}", greeting::quick_start(&app)));
+    let maintenance = tokio::spawn(app.maintenance());
+    serve(listener, routes::router(app.clone()), &app, signal).await;
+    // A clean-up that is cut off in its middle is rolled back, and goes on after the next start.
+    maintenance.abort();
+    let _ = maintenance.await;
+    app.background().finish(DRAIN).await;
+    if let Err(error) = app.sessions().manager().flush().await {
+        tracing::error!(%error, "the audit trail could not be completed");
+    }
+    app.data().pool.close().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// The routes with all that is around them. Paths with a slash at the end are those without.
+pub(crate) fn service(routes: Router, app: &App) -> NormalizePath<Router> {
+    NormalizePathLayer::trim_trailing_slash().layer(layers::wrap(routes, app))
+}
+
+/// Serves until the signal, then lets the requests in flight end.
+async fn serve(listener: TcpListener, routes: Router, app: &App, mut signal: signals::Signals) {
+    let service = service(routes, app);
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        signal.received().await;
+        tracing::info!("ending: no new connections, requests in flight may finish");
+        // Nobody may listen any more when the server ended by itself.
+        let _ = stop.send(true);
+    });
+    let deadline = async {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = server => if let Err(error) = result {
+            tracing::error!(%error, "the server ended");
+        },
+        () = deadline => tracing::warn!("requests were still running after {DRAIN:?} and were cut off"),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> StartError {
+    StartError::environment(
+        format!("cannot listen on {address}"),
+        reason(error),
+        "Stop the other process, or choose another address with --listen 127.0.0.1:8081 (port 0 picks a free one).",
+    )
+}
+
+/// Writes to standard output. Nobody reading it is no reason to stop.
+fn say(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+//! What is said at the start: warnings to the log, the first steps to standard output.
+
+use std::net::SocketAddr;
+
+use crate::app::App;
+use crate::config::SessionStorageKind;
+
+/// Warns of what is allowed but should be known.
+pub(super) fn warn(app: &App, address: SocketAddr) {
+    if !app.public_url().is_https() {
+        tracing::warn!(
+            "public_url is http, so cookies travel without Secure and their __Host- names: for this machine only"
+        );
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "listening beyond this machine while public_url is http: others can read along");
+        }
+    }
+    if app.data().shared {
+        tracing::warn!(
+            folder = %app.settings().data.display(),
+            "another server uses this data folder too: both write one SQLite file, which is safe on one machine"
+        );
+        if app.settings().sessions.storage == SessionStorageKind::Memory {
+            tracing::warn!("sessions.storage is memory: the two servers do not know each other's sessions");
+        }
+    }
+    if app.settings().sessions.storage == SessionStorageKind::Memory {
+        tracing::warn!("sessions.storage is memory: all sessions end with this process");
+    }
+}
+
+/// The first steps, for pasting into a shell one after the other.
+pub(super) fn quick_start(app: &App) -> String {
+    let api = format!("{}/api/v1/auth", app.public_url());
+    let mail = app.data().mail.display().to_string().replace('\'', r"'\''");
+    let post = "-H 'Content-Type: application/json' -d";
+    let credentials = r#""email":"you@example.org","password":"Correct-Horse-7""#;
+    format!(
+        r#"
+Open {url}/ in a browser, or paste these lines into a shell:
+
+# 1. Register.
+curl -sw '\n' {api}/register {post} '{{{credentials},"name":"You"}}'
+# 2. Confirm the address: the mail lies in the spool folder.
+TOKEN=$(grep -ho 'token=[A-Za-z0-9_-]*' '{mail}'/*-verify-*.eml | tail -n 1 | cut -d = -f 2)
+curl -sw '\n' {api}/verify-email {post} "{{\"token\":\"$TOKEN\"}}"
+# 3. Sign in, here and on another device.
+login() {{ curl -s -A "$1" {api}/login {post} '{{{credentials}}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/'; }}
+HERE=$(login laptop) THERE=$(login phone)
+# 4. See both sessions, end all but this one: the other's token is refused at once.
+curl -sw '\n' {api}/sessions -H "Authorization: Bearer $HERE"
+curl -sw '\n' -X DELETE {api}/sessions/others/revoke -H "Authorization: Bearer $HERE"
+curl -sw '\n' {api}/me -H "Authorization: Bearer $THERE"
+# 5. Sign out.
+curl -sw '\n' -X POST {api}/logout -H "Authorization: Bearer $HERE"
+
+The first account is the administrator while the server listens on this machine only. Ctrl-C ends the server.
+"#,
+        url = app.public_url(),
+    )
+}

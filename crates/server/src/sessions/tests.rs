@@ -1,0 +1,73 @@
+//! The manager is put together as the configuration says, on tables that fit.
+
+use std::time::Duration;
+
+use session_manager_core::storage::OnLimit;
+use session_manager_storage_sqlx::reference_ddl;
+use sqlx::Sqlite;
+
+use super::parts;
+use crate::app::App;
+use crate::config::{self, SessionStorageKind, Settings};
+use crate::data::Data;
+use crate::exit::StartError;
+
+async fn app(settings: Settings) -> Result<App, StartError> {
+    let data = Data::open(&settings).await?;
+    let clock = std::sync::Arc::new(session_manager_core::SystemClock);
+    App::new(settings, data, "127.0.0.1:8080".parse().unwrap(), clock).await
+}
+
+fn settings(folder: &std::path::Path) -> Settings {
+    Settings { data: folder.to_owned(), ..Settings::default() }
+}
+
+#[test]
+fn the_migration_is_the_reference_schema_of_the_mapping() {
+    let statements = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with("--"));
+        lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+    };
+    let migration = include_str!("../../migrations/0002_sessions.sql");
+    assert_eq!(statements(migration), statements(&reference_ddl::<Sqlite>(&parts::table()).unwrap()));
+}
+
+#[tokio::test]
+async fn the_storage_finds_nothing_wrong_with_our_database() {
+    let folder = tempfile::tempdir().unwrap();
+    for storage in [SessionStorageKind::Sqlx, SessionStorageKind::Memory] {
+        let mut settings = settings(folder.path());
+        settings.sessions.storage = storage;
+        let health = app(settings).await.unwrap().sessions().manager().check().await.unwrap();
+        assert_eq!(health.findings, [], "{storage:?}");
+    }
+}
+
+#[tokio::test]
+async fn tables_that_do_not_fit_keep_the_server_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(&settings(folder.path())).await.unwrap();
+    sqlx::query("ALTER TABLE sessions DROP COLUMN seed").execute(&data.pool).await.unwrap();
+    data.pool.close().await;
+    drop(data);
+    let message = app(settings(folder.path())).await.unwrap_err().to_string();
+    assert!(message.contains("sessions") && message.contains("seed") && message.contains("backup"), "{message}");
+}
+
+#[test]
+fn the_policy_is_the_configured_one() {
+    let configured = config::Policy {
+        absolute_lifetime: Duration::from_secs(20),
+        max_sessions: 3,
+        on_limit: config::OnLimit::EvictIdlest,
+        refresh_grace: Duration::from_secs(1),
+        touch_interval: Duration::from_secs(2),
+        ..config::Policy::default()
+    };
+    let policy = parts::policy(&configured);
+    policy.validate().unwrap();
+    assert_eq!((policy.absolute_lifetime.as_secs(), policy.idle_timeout), (20, Some(Duration::from_secs(20))));
+    assert_eq!((policy.access_token_lifetime.as_secs(), policy.step_up_max_age.as_secs()), (20, 20));
+    assert_eq!((policy.max_sessions, policy.on_limit), (3, OnLimit::EvictIdlest));
+    assert_eq!((policy.refresh_grace.as_secs(), policy.touch_interval.as_secs()), (1, 2));
+}

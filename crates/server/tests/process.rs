@@ -1,0 +1,159 @@
+//! The server as a process: its first line, its end by a signal, and what it says when it cannot start.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the functions between the tests are tests too")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-manager-server"));
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A server that answers, and the address it named.
+fn start(data: &Path) -> (Child, String) {
+    let mut child = command(data).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address =
+        line.trim_end().strip_prefix("listening on http://").unwrap_or_else(|| panic!("first line: {line:?}"));
+    (child, address.to_owned())
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Runs to the end, which must be a failure told in one paragraph.
+fn refused(command: &mut Command, status: i32) -> String {
+    let Output { status: ended, stdout, stderr } = command.output().unwrap();
+    let message = String::from_utf8(stderr).unwrap();
+    assert_eq!(ended.code(), Some(status), "{message}");
+    assert!(stdout.is_empty(), "nothing was promised");
+    let last = message.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("session-manager-server: "), "{message}");
+    assert!(!message.contains("panicked") && !message.contains("Error {") && !message.contains("Os {"), "{message}");
+    last
+}
+
+#[test]
+fn it_listens_answers_and_ends_by_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new/data");
+    for round in 0..2 {
+        let (mut child, address) = start(&data);
+        assert!(get(&address, "/ready/").starts_with("HTTP/1.1 200"), "round {round}");
+        // A connection that is open and silent must not keep the server alive.
+        let idle = TcpStream::connect(&address).unwrap();
+        terminate(&child);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "round {round}");
+        drop(idle);
+    }
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_killed_server_starts_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(folder.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (mut child, address) = start(folder.path());
+    assert!(get(&address, "/ready").starts_with("HTTP/1.1 200"));
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = start(&folder.path().join("a"));
+    let mut second = Command::new(env!("CARGO_BIN_EXE_session-manager-server"));
+    let message = refused(second.args(["--listen", &address, "--data"]).arg(folder.path().join("b")), 1);
+    assert!(message.contains(&format!("cannot listen on {address}: the address is in use")), "{message}");
+    assert!(message.contains("--listen"), "{message}");
+    assert!(!folder.path().join("b").exists(), "nothing was made");
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_unusable_folder_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    // Folders that nobody can write to, not even root.
+    for data in [file.as_path(), Path::new("/proc/session-manager"), Path::new("/sys/session-manager")] {
+        let message = refused(&mut command(data), 1);
+        assert!(message.contains(&data.display().to_string()) && message.contains("--data"), "{message}");
+    }
+}
+
+#[test]
+fn damaged_files_are_told_and_left_alone() {
+    for (name, damage) in [("session-manager.sqlite3", "is damaged"), ("keys/session-manager.keys", "is damaged")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut child, _) = start(folder.path());
+        terminate(&child);
+        child.wait().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, "garbage ".repeat(1000)).unwrap();
+        let message = refused(&mut command(folder.path()), 1);
+        assert!(message.contains(damage) && message.contains(name) && message.contains("backup"), "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "garbage ".repeat(1000));
+    }
+}
+
+#[test]
+fn keys_that_others_may_read_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(folder.path());
+    terminate(&child);
+    child.wait().unwrap();
+    let path = folder.path().join("keys/session-manager.keys");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let message = refused(&mut command(folder.path()), 1);
+    assert!(message.contains(&format!("chmod 600 '{}'", path.display())), "{message}");
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_printed_without_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (arguments, expected) in [
+        (vec!["--set", "policy.max_session=1"], "unknown config key: `policy.max_session`"),
+        (vec!["--set", "policy.max_sessions=x"], "bad value for config key `policy.max_sessions`"),
+        (vec!["--set", "sessions.storage=redis"], "not in this version of session-manager-server: `sessions.storage`"),
+        (vec!["--set", "public_url=http://accounts.example.org"], "`public_url` must be https"),
+    ] {
+        for words in [&["config", "check"][..], &["serve"], &[]] {
+            let message = refused(command(&data).args(words).args(&arguments), 2);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+    let output = command(&data).args(["config", "check"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = command(&data)
+        .args(["config", "print", "--set", "database.url=sqlite:x?key=hunter2"])
+        .env("SESSION_MANAGER__POLICY__REFRESH_GRACE", "2s")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("policy.refresh_grace = \"2s\"\n") && !printed.contains("hunter2"), "{printed}");
+    assert!(!data.exists(), "nothing was made");
+}
