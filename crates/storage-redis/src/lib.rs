@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod body;
+#[cfg(feature = "cluster")]
+mod cluster;
+mod config;
+mod error;
+mod keys;
+mod link;
+mod ops;
+mod reply;
+mod script;
+mod storage;
+mod value;
+
+pub use config::{Acknowledge, RedisStorageConfig};
+pub use storage::RedisStorage;

@@ -1,0 +1,87 @@
+//! Adding a session under the limit of its user.
+
+use session_manager_core::storage::{Insert, InsertOutcome};
+use session_manager_core::{Actor, Revocation, RevocationReason};
+
+use super::external::Reservation;
+use super::{ended, in_its_shard, lifetime};
+use crate::error::{Failure, Outcome};
+use crate::keys::name;
+use crate::reply::Reply;
+use crate::script;
+use crate::storage::RedisStorage;
+use crate::value::{self, COLLISION};
+
+impl RedisStorage {
+    pub(crate) async fn insert_session(&self, request: &Insert) -> Outcome<InsertOutcome> {
+        let session = &request.record.session;
+        in_its_shard(session, "insert")?;
+        let Some(external) = &session.external else { return self.insert_reserved(request).await };
+        // Its external id is in another slot: reserved first, so that it is never two sessions'.
+        let reservation = self.reserve(external, session, request.now).await?;
+        if reservation == Reservation::Taken {
+            return Ok(InsertOutcome::DuplicateId);
+        }
+        // After an error nothing is known: the reservation stays, and repeating the insert finds it.
+        let outcome = self.insert_reserved(request).await?;
+        let stored = matches!(&outcome, InsertOutcome::Inserted { snapshot, .. } if snapshot.session.external == session.external);
+        if reservation == Reservation::New
+            && !stored
+            && let Some(release) = self.release(session)
+        {
+            self.run(&release).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn insert_reserved(&self, request: &Insert) -> Outcome<InsertOutcome> {
+        let (session, now) = (&request.record.session, request.now);
+        let place = self.keys.shard(session.id.shard());
+        let locator = session.user_id.locator();
+        let mode = match (request.limit.rejects(), request.limit.evicts_idlest()) {
+            (true, _) => "reject",
+            (_, true) => "idlest",
+            _ => "oldest",
+        };
+        let evicted = Revocation::new(now, RevocationReason::EVICTED, Actor::System);
+        let keys = [
+            &*place.session(session.id),
+            &place.user(locator),
+            &place.index(locator),
+            &place.ended(locator),
+            &place.global(),
+        ];
+        let call = script::INSERT
+            .on(keys)
+            .with(now.timestamp_millis())
+            .with(request.limit.max)
+            .with(lifetime(session, now))
+            .with(mode)
+            .with(value::encode(&request.record)?)
+            .with(session.user_id.as_str())
+            .with(request.incarnations.user.to_be_bytes().as_slice())
+            .with(name(session.id))
+            .with(place.sessions())
+            .with(value::note(&evicted));
+        for _ in 0..3 {
+            let mut reply = Reply::of(self.run(&call).await?)?;
+            match reply.word()?.as_slice() {
+                b"lost" => self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?,
+                b"inserted" | b"same" => {
+                    let (value, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
+                    let snapshot = value::snapshot(&value, user.as_deref(), global.as_deref())?;
+                    let evicted = ended(reply.rest(), user.as_deref(), global.as_deref(), now)?;
+                    return Ok(InsertOutcome::Inserted { snapshot, evicted });
+                }
+                b"duplicate" => return Ok(InsertOutcome::DuplicateId),
+                b"limit" => {
+                    let live = u32::try_from(reply.number()?).unwrap_or(u32::MAX);
+                    return Ok(InsertOutcome::LimitReached { live });
+                }
+                b"collision" => return Err(COLLISION),
+                _ => break,
+            }
+        }
+        Err(Failure::Answer("insert"))
+    }
+}

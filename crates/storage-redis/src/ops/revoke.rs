@@ -1,0 +1,133 @@
+//! Ending sessions.
+
+use session_manager_core::storage::{Revoke, RevokeTarget, Revoked, SessionFilter};
+use session_manager_core::{Error, ErrorKind, LivePolicy, SessionId, SessionKey, UserId};
+
+use super::{Aim, ended};
+use crate::error::{Failure, Outcome};
+use crate::keys::name;
+use crate::reply::Reply;
+use crate::script;
+use crate::storage::RedisStorage;
+use crate::value;
+
+/// How often a revocation by filter begins anew because sessions changed under it.
+const ATTEMPTS: u32 = 16;
+
+impl RedisStorage {
+    pub(crate) async fn revoke_target(&self, request: &Revoke) -> Outcome<Revoked> {
+        match &request.target {
+            RevokeTarget::One { key, owner } => self.revoke_one(request, key, owner.as_ref()).await,
+            RevokeTarget::User { user, except } => self.revoke_user(request, user, *except).await,
+            RevokeTarget::External(external) => match self.holder_of(external).await? {
+                Some(key) => self.revoke_one(request, &key, None).await,
+                None => Ok(Revoked::default()),
+            },
+            RevokeTarget::Matching { user: Some(user), filter } => self.revoke_matching(request, user, filter).await,
+            _ => unsupported("redis ends sessions by filter for one user at a time; for everybody, raise the global epoch"),
+        }
+    }
+
+    async fn revoke_one(&self, request: &Revoke, key: &SessionKey, owner: Option<&UserId>) -> Outcome<Revoked> {
+        let now = request.now();
+        let note = value::note(&request.revocation);
+        let owner = owner.map(|owner| owner.locator().as_bytes().to_vec()).unwrap_or_default();
+        let (word, mut reply) = self
+            .on_session(key, Some("revoke"), |place, aim| {
+                let locator = aim.locator;
+                let keys = [
+                    &*place.session(key.id),
+                    &place.user(locator),
+                    &place.global(),
+                    &place.index(locator),
+                    &place.ended(locator),
+                ];
+                script::REVOKE
+                    .on(keys)
+                    .with(now.timestamp_millis())
+                    .with(locator.as_bytes().as_slice())
+                    .with(aim.heal())
+                    .with(&owner)
+                    .with(&note)
+                    .with(name(key.id))
+            })
+            .await?;
+        match word.as_slice() {
+            b"absent" => Ok(Revoked::default()),
+            b"ended" => Ok(Revoked::new(Vec::new(), 1)),
+            b"revoked" => {
+                let (session, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
+                let sessions = std::iter::once(Ok(session));
+                Ok(Revoked::new(ended(sessions, user.as_deref(), global.as_deref(), now)?, 0))
+            }
+            _ => Err(Failure::Answer("revoke")),
+        }
+    }
+
+    async fn revoke_user(&self, request: &Revoke, user: &UserId, except: Option<SessionId>) -> Outcome<Revoked> {
+        let place = self.keys.shard(user.shard());
+        let locator = user.locator();
+        let mut aim = Aim { locator, heal: true };
+        loop {
+            let call = script::REVOKE_USER
+                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .with(request.now().timestamp_millis())
+                .with(locator.as_bytes().as_slice())
+                .with(aim.heal())
+                .with(value::note(&request.revocation))
+                .with(except.map(name).unwrap_or_default())
+                .with(place.sessions())
+                .with(user.as_str());
+            let mut reply = Reply::of(self.run_confirmed(&call, "revoke").await?)?;
+            match reply.word()?.as_slice() {
+                b"lost" if aim.heal => {
+                    self.restore_copy(user.shard()).await?;
+                    aim.heal = false;
+                }
+                b"revoked" => return revoked(reply, request, 0),
+                _ => return Err(Failure::Answer("revoke")),
+            }
+        }
+    }
+
+    /// Reads a user's sessions, lets core filter, and ends what it means in one step if nothing has changed.
+    async fn revoke_matching(&self, request: &Revoke, user: &UserId, filter: &SessionFilter) -> Outcome<Revoked> {
+        let (place, locator, now) = (self.keys.shard(user.shard()), user.locator(), request.now());
+        let seen_before = filter.last_activity_before.map(|time| time.timestamp_millis().to_string()).unwrap_or_default();
+        for _ in 0..ATTEMPTS {
+            let (mut meant, mut already) = (Vec::new(), 0);
+            for snapshot in self.sessions_of(user, filter, now).await? {
+                if snapshot.state(now, LivePolicy::TRACKED).is_live() { meant.push(snapshot) } else { already += 1 }
+            }
+            if meant.is_empty() {
+                return Ok(Revoked::new(Vec::new(), already));
+            }
+            let mut call = script::REVOKE_LISTED
+                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .with(now.timestamp_millis())
+                .with(value::note(&request.revocation))
+                .with(place.sessions())
+                .with(&seen_before);
+            for snapshot in meant {
+                call = call.with(name(snapshot.session.id)).with(snapshot.control.version.to_be_bytes().as_slice());
+            }
+            let mut reply = Reply::of(self.run_confirmed(&call, "revoke").await?)?;
+            match reply.word()?.as_slice() {
+                b"changed" => {}
+                b"revoked" => return revoked(reply, request, already),
+                _ => return Err(Failure::Answer("revoke")),
+            }
+        }
+        let error = Error::new(ErrorKind::Conflict, "revoke").because("the user's sessions change too quickly; try again");
+        Err(error.into())
+    }
+}
+
+fn revoked(mut reply: Reply, request: &Revoke, already: u64) -> Outcome<Revoked> {
+    let (user, global) = (reply.filled()?, reply.filled()?);
+    Ok(Revoked::new(ended(reply.rest(), user.as_deref(), global.as_deref(), request.now())?, already))
+}
+
+fn unsupported<T>(message: &'static str) -> Outcome<T> {
+    Err(Error::new(ErrorKind::Unsupported, "revoke").because(message).into())
+}

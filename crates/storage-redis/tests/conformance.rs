@@ -1,0 +1,29 @@
+//! The conformance suite on one server, behind a connection manager, on the primary that Sentinel names, and on a cluster.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod servers;
+
+use std::sync::Arc;
+
+use session_manager_core::SessionStorage;
+use session_manager_testkit::storage_conformance;
+
+use servers::{Held, clustered, managed, named_by_sentinel, single};
+
+async fn boxed() -> Box<dyn SessionStorage> {
+    Box::new(managed().await)
+}
+
+async fn shared() -> Arc<dyn SessionStorage> {
+    Arc::new(single().await)
+}
+
+async fn sentinel() -> Held {
+    named_by_sentinel().await
+}
+
+storage_conformance!(value, single, lacking = [ListAll, CleanUp]);
+storage_conformance!(through_a_box, boxed, lacking = [ListAll, CleanUp]);
+storage_conformance!(through_an_arc, shared, lacking = [ListAll, CleanUp]);
+storage_conformance!(by_sentinel, sentinel, lacking = [ListAll, CleanUp]);
+storage_conformance!(cluster, clustered, lacking = [ListAll, CleanUp]);
