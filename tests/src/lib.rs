@@ -1,0 +1,18 @@
+//! What the cross-crate tests share: a manager of real parts on a manual clock, and a sink that remembers.
+//!
+//! The examples of the project's front page are compiled and run here.
+#![doc = include_str!("../../README.md")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "test support: a failed step is a failed test"
+)]
+
+pub mod bed;
+pub mod client;
+pub mod server;
+pub mod sink;
+pub mod sqlite;
