@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Child, ExitStatus},
     thread,
     time::{Duration, Instant},
@@ -46,6 +47,9 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 
 /// Stops the child and all its descendants where they are, and returns the descendants.
 ///
+/// A signal is only on its way when `kill` returns, and a thread on the other processor may still answer a request: it is
+/// waited for until every thread stands still.
+///
 /// The child comes first, since it starts the others; as its ended children are not waited for while it stands still,
 /// their ids stay their own.
 pub(crate) fn pause(child: &mut Child) -> Vec<Pid> {
@@ -55,6 +59,8 @@ pub(crate) fn pause(child: &mut Child) -> Vec<Pid> {
         let mut fresh = descendants(child);
         fresh.retain(|pid| !paused.contains(pid));
         if fresh.is_empty() {
+            let all = || std::iter::once(Pid::from_child(child)).chain(paused.iter().copied());
+            wait_for(Duration::from_secs(5), || all().all(stands_still).then_some(()));
             return paused;
         }
         send(&fresh, Signal::STOP);
@@ -104,6 +110,13 @@ fn send(pids: &[Pid], signal: Signal) {
     }
 }
 
+/// Whether no thread of the process runs: each is stopped, or has ended.
+fn stands_still(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let mut states = threads.filter_map(|thread| stat_of(&thread.path().join("stat")));
+    states.all(|stat| matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+}
+
 struct Stat {
     state: char,
     parent: i32,
@@ -111,7 +124,11 @@ struct Stat {
 
 /// `/proc/<id>/stat` as in proc(5): the name in brackets may hold anything, so its last bracket counts.
 fn stat(pid: Pid) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat_of(Path::new(&format!("/proc/{}/stat", pid.as_raw_nonzero())))
+}
+
+fn stat_of(file: &Path) -> Option<Stat> {
+    let text = fs::read_to_string(file).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     Some(Stat { state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
 }
@@ -142,7 +159,7 @@ mod tests {
             pids.sort_by_key(|pid| pid.as_raw_nonzero());
         }
         assert_eq!(paused, all);
-        wait_for(Duration::from_secs(5), || (states(&all) == "TTT").then_some(())).unwrap();
+        assert_eq!(states(&all), "TTT", "they stand still when pause returns");
         resume(&mut child);
         wait_for(Duration::from_secs(5), || (states(&all) == "SSS").then_some(())).unwrap();
         kill(&mut child);
