@@ -92,7 +92,12 @@ impl Body<'_> {
     }
 
     /// The session that this is the body of.
-    pub(crate) fn session(self, id: SessionId, created_at: DateTime<Utc>, expires_at: DateTime<Utc>) -> Outcome<Session> {
+    pub(crate) fn session(
+        self,
+        id: SessionId,
+        created_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Outcome<Session> {
         let user = UserId::parse(&self.user).map_err(|_| DAMAGED)?;
         let mut session = Session::new(id, user, created_at, expires_at);
         session.ip_address = self.ip_address;

@@ -38,7 +38,12 @@ impl Link for Clustered {
         Ok(stream::iter(calls).buffered(AT_ONCE).collect().await)
     }
 
-    async fn call_then(&self, route: &str, command: &Cmd, then: &Cmd) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)> {
+    async fn call_then(
+        &self,
+        route: &str,
+        command: &Cmd,
+        then: &Cmd,
+    ) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(command.clone()).add_command(then.clone()).ignore_errors();
         let answers = self.0.clone().route_pipeline(pipeline, 0, 2, primary(route)).await?;

@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn refusals_are_misconfigured_and_damage_is_internal() {
         assert_eq!(of(ServerErrorKind::NoPerm, "x").kind(), ErrorKind::Misconfigured);
-        let unknown = of(ServerErrorKind::ResponseError, "unknown command 'EVALSHA', with args beginning with: 'secret'");
+        let unknown =
+            of(ServerErrorKind::ResponseError, "unknown command 'EVALSHA', with args beginning with: 'secret'");
         assert_eq!(unknown.kind(), ErrorKind::Misconfigured);
         let moving = "Script attempted to access a non local key in a cluster node script: secret, on @user_script:14.";
         assert_eq!(of(ServerErrorKind::ResponseError, moving).kind(), ErrorKind::Unavailable);
@@ -111,6 +112,9 @@ mod tests {
         assert_eq!(defect.kind(), ErrorKind::Internal);
         assert!(!format!("{unknown} {unknown:?}").contains("secret"));
         let damaged = Failure::Damaged("a session's header").during("read");
-        assert_eq!((damaged.kind(), damaged.to_string().as_str()), (ErrorKind::Internal, "read: a session's header is damaged"));
+        assert_eq!(
+            (damaged.kind(), damaged.to_string().as_str()),
+            (ErrorKind::Internal, "read: a session's header is damaged")
+        );
     }
 }

@@ -28,7 +28,12 @@ pub(crate) trait Link: Send + Sync {
     async fn call_all(&self, commands: &[Command]) -> RedisResult<Vec<RedisResult<Value>>>;
 
     /// One command and then `then`, on the same connection to the same node.
-    async fn call_then(&self, route: &str, command: &Cmd, then: &Cmd) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)>;
+    async fn call_then(
+        &self,
+        route: &str,
+        command: &Cmd,
+        then: &Cmd,
+    ) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)>;
 
     /// The primaries: what [`call_node`](Self::call_node) understands.
     async fn nodes(&self) -> RedisResult<Vec<String>>;
@@ -65,7 +70,12 @@ impl<C: ConnectionLike + Clone + Send + Sync> Link for Single<C> {
         pipeline.query_async(&mut self.0.clone()).await
     }
 
-    async fn call_then(&self, _: &str, command: &Cmd, then: &Cmd) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)> {
+    async fn call_then(
+        &self,
+        _: &str,
+        command: &Cmd,
+        then: &Cmd,
+    ) -> RedisResult<(RedisResult<Value>, RedisResult<Value>)> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(command.clone()).add_command(then.clone()).ignore_errors();
         pair(pipeline.query_async(&mut self.0.clone()).await?)

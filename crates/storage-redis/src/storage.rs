@@ -90,7 +90,10 @@ impl RedisStorage {
 impl fmt::Debug for RedisStorage {
     /// Neither addresses nor sessions belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStorage").field("link", &&*self.link).field("config", &*self.config).finish_non_exhaustive()
+        f.debug_struct("RedisStorage")
+            .field("link", &&*self.link)
+            .field("config", &*self.config)
+            .finish_non_exhaustive()
     }
 }
 

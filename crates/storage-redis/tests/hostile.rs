@@ -62,7 +62,11 @@ async fn a_server_may_forget_every_script_at_any_time() {
     forget();
     let now = lab.now();
     let touch = |snapshot: &Snapshot| {
-        session_manager_core::storage::Touch::new(snapshot.key(), now + Duration::from_millis(1), snapshot.control.idle_expires_at)
+        session_manager_core::storage::Touch::new(
+            snapshot.key(),
+            now + Duration::from_millis(1),
+            snapshot.control.idle_expires_at,
+        )
     };
     assert_eq!(lab.storage().touch(&[touch(&one), touch(&two)], now).await.unwrap().touched, 2, "in one go");
     forget();
@@ -124,7 +128,18 @@ async fn whatever_key_is_evicted_nothing_that_ended_is_accepted_again() {
     let (url, _guard) = server();
     let mut raw = connect(&url).await;
     let shard = format!("{{{:03x}}}", user("alice").shard().number());
-    for kinds in [&["s"][..], &["u"], &["i"], &["e"], &["copy"], &["g"], &["copy", "g"], &["u", "i"], &["i", "e"], &["u", "g", "copy"]] {
+    for kinds in [
+        &["s"][..],
+        &["u"],
+        &["i"],
+        &["e"],
+        &["copy"],
+        &["g"],
+        &["copy", "g"],
+        &["u", "i"],
+        &["i", "e"],
+        &["u", "g", "copy"],
+    ] {
         let config = config();
         let prefix = config.prefix.clone();
         let lab = lab(connect(&url).await, config);
@@ -348,7 +363,9 @@ async fn a_replica_a_wrong_type_and_damage_have_their_kinds() {
     let lab = Fixture::new(Arc::new(storage.clone()));
     let session = lab.login(&user("alice")).await;
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
-    let error = storage.advance(&session_manager_core::storage::Advance::new(session.key(), 1, Duration::ZERO, lab.now())).await;
+    let error = storage
+        .advance(&session_manager_core::storage::Advance::new(session.key(), 1, Duration::ZERO, lab.now()))
+        .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable, "read-only");
     let health = storage.check(lab.now()).await.unwrap();
     assert!(!health.is_sound(), "a replica is no place for sessions");
@@ -368,7 +385,9 @@ async fn a_replica_a_wrong_type_and_damage_have_their_kinds() {
     }
     let _: u64 = cmd("DEL").arg(&key).query_async(&mut raw).await.unwrap();
     let _: u64 = cmd("LPUSH").arg(&key).arg("x").query_async(&mut raw).await.unwrap();
-    let error = storage.advance(&session_manager_core::storage::Advance::new(session.key(), 1, Duration::ZERO, lab.now())).await;
+    let error = storage
+        .advance(&session_manager_core::storage::Advance::new(session.key(), 1, Duration::ZERO, lab.now()))
+        .await;
     assert!(!matches!(error, Ok(AdvanceOutcome::Advanced(_))));
 }
 

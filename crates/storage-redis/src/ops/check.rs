@@ -24,7 +24,8 @@ impl RedisStorage {
         for node in self.link.nodes().await? {
             let server = self.link.call_node(&node, &command(&["INFO", "server"])).await?;
             if !new_enough(&field(&server, "redis_version").unwrap_or_default()) {
-                health = health.finding(Severity::Error, "the server is older than redis 6.2: scripts cannot keep times to live");
+                health = health
+                    .finding(Severity::Error, "the server is older than redis 6.2: scripts cannot keep times to live");
             }
             let replication = self.link.call_node(&node, &command(&["INFO", "replication"])).await?;
             if field(&replication, "role").is_some_and(|role| role != "master") {
@@ -40,7 +41,8 @@ impl RedisStorage {
                 Ok(settings) => judge(health, &settings, &replicas, self.config.durability),
                 Err(Failure::Unavailable(cause)) => return Err(Failure::Unavailable(cause)),
                 Err(_) => {
-                    let message = "CONFIG GET is not permitted: eviction, persistence and replication were not examined";
+                    let message =
+                        "CONFIG GET is not permitted: eviction, persistence and replication were not examined";
                     health.finding(Severity::Info, message)
                 }
             };
@@ -90,7 +92,9 @@ fn judge(mut health: Health, settings: &Settings, replicas: &str, durability: Du
             (Severity::Error, "whenever memory is short")
         };
         let policy = &settings.policy;
-        let message = format!("maxmemory-policy is {policy}: users are signed out, notices and remembered values lost {when}; use noeviction");
+        let message = format!(
+            "maxmemory-policy is {policy}: users are signed out, notices and remembered values lost {when}; use noeviction"
+        );
         health = health.finding(severity, message);
     }
     if durability == Durability::Acknowledged && (settings.append_only != "yes" || settings.append_sync != "always") {
@@ -99,11 +103,13 @@ fn judge(mut health: Health, settings: &Settings, replicas: &str, durability: Du
     }
     let replicated = !matches!(replicas, "" | "0");
     if replicated && durability == Durability::Acknowledged {
-        let message = "durability is stated as acknowledged, but there are replicas: a failover may lose the last writes";
+        let message =
+            "durability is stated as acknowledged, but there are replicas: a failover may lose the last writes";
         health = health.finding(Severity::Error, message);
     }
     if replicated && matches!(settings.replicas_to_write.as_str(), "" | "0") {
-        let message = "min-replicas-to-write is 0: a primary that was cut off goes on accepting writes which a failover loses";
+        let message =
+            "min-replicas-to-write is 0: a primary that was cut off goes on accepting writes which a failover loses";
         health = health.finding(Severity::Warning, message);
     }
     health
@@ -122,7 +128,9 @@ pub(crate) fn field(info: &Value, name: &str) -> Option<String> {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text,
         _ => return None,
     };
-    text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name)).map(|(_, value)| value.to_owned())
+    text.lines()
+        .find_map(|line| line.split_once(':').filter(|(key, _)| *key == name))
+        .map(|(_, value)| value.to_owned())
 }
 
 fn command(words: &[&str]) -> Cmd {

@@ -149,5 +149,9 @@ fn chunks() -> impl Iterator<Item = std::ops::Range<u16>> {
 
 /// Whether a record takes the place of another: as the script `raise` has it.
 fn is_newer(record: &[u8], than: &[u8]) -> bool {
-    if record.get(..8) == than.get(..8) { record.get(8..16) > than.get(8..16) } else { record.get(ORDER_AT..) > than.get(ORDER_AT..) }
+    if record.get(..8) == than.get(..8) {
+        record.get(8..16) > than.get(8..16)
+    } else {
+        record.get(ORDER_AT..) > than.get(ORDER_AT..)
+    }
 }

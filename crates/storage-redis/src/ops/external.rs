@@ -34,7 +34,12 @@ struct Holder {
 
 impl RedisStorage {
     /// Reserves a session's external id for it.
-    pub(crate) async fn reserve(&self, external: &ExternalId, session: &Session, now: DateTime<Utc>) -> Outcome<Reservation> {
+    pub(crate) async fn reserve(
+        &self,
+        external: &ExternalId,
+        session: &Session,
+        now: DateTime<Utc>,
+    ) -> Outcome<Reservation> {
         let key = self.keys.external(external);
         let mut stale = Vec::new();
         loop {

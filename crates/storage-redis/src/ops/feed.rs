@@ -60,7 +60,8 @@ impl RedisStorage {
             Some(cursor) => decode(cursor).ok_or_else(|| Error::new(ErrorKind::InvalidCursor, "feed"))?,
         };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-        let commands: Vec<_> = places.iter().enumerate().map(|(number, place)| self.range(number, *place, limit)).collect();
+        let commands: Vec<_> =
+            places.iter().enumerate().map(|(number, place)| self.range(number, *place, limit)).collect();
         let (mut found, mut full) = (Vec::new(), false);
         for (number, answer) in self.link.call_all(&commands).await?.into_iter().enumerate() {
             let Value::Array(entries) = answer? else { return Err(FORM) };

@@ -66,7 +66,9 @@ impl RedisStorage {
         for _ in 0..3 {
             let mut reply = Reply::of(self.run(&call).await?)?;
             match reply.word()?.as_slice() {
-                b"lost" => self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?,
+                b"lost" => {
+                    self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?
+                }
                 b"inserted" | b"same" => {
                     let (value, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
                     let snapshot = value::snapshot(&value, user.as_deref(), global.as_deref())?;

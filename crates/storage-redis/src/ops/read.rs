@@ -55,7 +55,9 @@ impl RedisStorage {
                         return Ok(Some(*snapshot));
                     }
                 }
-                Reading::Elsewhere(other) if other == locator => return Err(Failure::Answer("a session has two users")),
+                Reading::Elsewhere(other) if other == locator => {
+                    return Err(Failure::Answer("a session has two users"));
+                }
                 Reading::Elsewhere(other) => locator = other,
             }
             let command = self.mget(key, locator);

@@ -24,7 +24,9 @@ impl RedisStorage {
                 None => Ok(Revoked::default()),
             },
             RevokeTarget::Matching { user: Some(user), filter } => self.revoke_matching(request, user, filter).await,
-            _ => unsupported("redis ends sessions by filter for one user at a time; for everybody, raise the global epoch"),
+            _ => unsupported(
+                "redis ends sessions by filter for one user at a time; for everybody, raise the global epoch",
+            ),
         }
     }
 
@@ -93,7 +95,8 @@ impl RedisStorage {
     /// Reads a user's sessions, lets core filter, and ends what it means in one step if nothing has changed.
     async fn revoke_matching(&self, request: &Revoke, user: &UserId, filter: &SessionFilter) -> Outcome<Revoked> {
         let (place, locator, now) = (self.keys.shard(user.shard()), user.locator(), request.now());
-        let seen_before = filter.last_activity_before.map(|time| time.timestamp_millis().to_string()).unwrap_or_default();
+        let seen_before =
+            filter.last_activity_before.map(|time| time.timestamp_millis().to_string()).unwrap_or_default();
         for _ in 0..ATTEMPTS {
             let (mut meant, mut already) = (Vec::new(), 0);
             for snapshot in self.sessions_of(user, filter, now).await? {
@@ -118,7 +121,8 @@ impl RedisStorage {
                 _ => return Err(Failure::Answer("revoke")),
             }
         }
-        let error = Error::new(ErrorKind::Conflict, "revoke").because("the user's sessions change too quickly; try again");
+        let error =
+            Error::new(ErrorKind::Conflict, "revoke").because("the user's sessions change too quickly; try again");
         Err(error.into())
     }
 }

@@ -58,7 +58,8 @@ impl RedisStorage {
         if topology != nodes.join(",") {
             place = None;
         }
-        let mut node = place.as_ref().map_or_else(|| nodes.first().cloned().unwrap_or_default(), |place| place.node.clone());
+        let mut node =
+            place.as_ref().map_or_else(|| nodes.first().cloned().unwrap_or_default(), |place| place.node.clone());
         let mut run = self.run_id(&node).await?;
         let mut at = place.filter(|place| place.run == run).map_or(0, |place| place.at);
         let mut ids = BTreeSet::new();
@@ -166,9 +167,9 @@ fn encode(place: &Place, topology: &str) -> ScanCursor {
 
 fn decode(cursor: &ScanCursor) -> Option<(Place, String)> {
     let mut parts = cursor.0.splitn(5, ' ');
-    let ("1", at, run, node, topology) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?) else {
+    let ("1", at, run, node, topology) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?)
+    else {
         return None;
     };
     Some((Place { node: node.to_owned(), run: run.to_owned(), at: at.parse().ok()? }, topology.to_owned()))
 }
-

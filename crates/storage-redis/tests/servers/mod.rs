@@ -62,7 +62,8 @@ pub async fn single() -> Held {
 /// Over a connection manager.
 pub async fn managed() -> Held {
     let (url, guard) = server();
-    let patient = redis::aio::ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(60)));
+    let patient =
+        redis::aio::ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(60)));
     let manager = ConnectionManager::new_with_config(Client::open(url).unwrap(), patient).await.unwrap();
     HeldStorage::new(RedisStorage::new(manager, config()).unwrap(), guard)
 }
