@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,6 +18,9 @@ use crate::user::UserId;
 /// A sink of audit events.
 #[async_trait]
 pub trait AuditBackend: Send + Sync + fmt::Debug {
+    /// A stable name for reports, and what a sink inside a transaction is known by.
+    fn name(&self) -> &str;
+
     /// Records events, in this order.
     ///
     /// # Behaviour
@@ -25,6 +29,9 @@ pub trait AuditBackend: Send + Sync + fmt::Debug {
 
     /// Returns when everything recorded so far is as safe as the sink can make it.
     async fn flush(&self) -> Result<()>;
+
+    /// The background work, where there is any: a future that runs until it is dropped.
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>>;
 }
 
 /// A sink that records nothing.
@@ -33,12 +40,20 @@ pub struct NoopAudit;
 
 #[async_trait]
 impl AuditBackend for NoopAudit {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
     async fn record(&self, _: &[AuditEvent]) -> Result<()> {
         Ok(())
     }
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }
 

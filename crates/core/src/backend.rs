@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use crate::control::Control;
@@ -49,6 +50,9 @@ pub trait SessionBackend: Send + Sync + fmt::Debug {
     /// # Behaviour
     /// The refresh token of one generation is the same however often it is issued.
     async fn issue(&self, snapshot: &Snapshot, context: &IssueContext) -> Result<TokenPair>;
+
+    /// The background work, where there is any (fetching keys): a future that runs until it is dropped.
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>>;
 }
 
 /// What a backend's tokens can do.

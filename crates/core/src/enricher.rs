@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use crate::client::{ClientInfo, Device, Location};
@@ -17,6 +18,9 @@ pub trait SessionEnricher: Send + Sync + fmt::Debug {
 
     /// Adds what it knows of the client. It never sees a token.
     async fn enrich(&self, client: &ClientInfo, enrichment: &mut Enrichment) -> Result<()>;
+
+    /// The background work, where there is any: a future that runs until it is dropped.
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>>;
 }
 
 /// What enrichers add to a session.

@@ -4,10 +4,12 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
 use crate::error::{Error, ErrorKind};
 use crate::random::Random;
+use crate::session::ExternalId;
 use crate::user::{Locator, Shard, UserId};
 
 /// Names a session: a UUID of version 7 (RFC 9562) whose twelve `rand_a` bits are the [`Shard`] of its user.
@@ -31,6 +33,25 @@ impl SessionId {
         [tail[0], tail[1]] = [high, low];
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
         Ok(Self(Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()))
+    }
+
+    /// Makes the id of a session that is taken over from another system: always the same for the same session there, so that an import
+    /// may be repeated, and a cookie of the other system leads to it.
+    pub fn imported(user: &UserId, created_at: DateTime<Utc>, external: &ExternalId) -> Self {
+        let digest = Sha256::new()
+            .chain_update("sm-import/1")
+            .chain_update(u64::try_from(external.issuer.len()).unwrap_or(u64::MAX).to_be_bytes())
+            .chain_update(&external.issuer)
+            .chain_update(&external.sid)
+            .finalize();
+        let mut tail = [0_u8; 10];
+        for (to, from) in tail.iter_mut().zip(digest) {
+            *to = from;
+        }
+        let [high, low] = user.shard().number().to_be_bytes();
+        [tail[0], tail[1]] = [high, low];
+        let millis = u64::try_from(created_at.timestamp_millis()).unwrap_or_default();
+        Self(Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
     }
 
     /// Reads an id from any UUID text.
@@ -140,6 +161,20 @@ mod tests {
             prop_assert_eq!(id.shard(), user.shard());
             prop_assert_eq!(id.as_uuid().get_version_num(), 7);
             prop_assert_eq!(SessionId::parse(&id.to_string()).unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn an_imported_session_always_has_the_same_id() {
+        let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
+        let name = |issuer: &str, sid: &str| ExternalId { issuer: issuer.into(), sid: sid.into() };
+        let of = |user: &UserId, millis, external: &ExternalId| {
+            SessionId::imported(user, DateTime::from_timestamp_millis(millis).unwrap(), external)
+        };
+        let id = of(&alice, 7, &name("old", "1"));
+        assert_eq!((id, id.shard()), (of(&alice, 7, &name("old", "1")), alice.shard()));
+        for other in [of(&alice, 7, &name("old", "2")), of(&alice, 7, &name("ol", "d1")), of(&bob, 7, &name("old", "1"))] {
+            assert_ne!(id, other);
         }
     }
 

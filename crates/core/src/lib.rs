@@ -44,6 +44,6 @@ pub use random::{Random, SystemRandom};
 pub use session::{Authentication, Binding, ExternalId, Session};
 pub use snapshot::{EpochTracking, LivePolicy, SessionRecord, Snapshot, State};
 pub use storage::SessionStorage;
-pub use suspicion::{Evidence, SuspicionAction, SuspicionRule};
+pub use suspicion::{Evidence, Occasion, SuspicionAction, SuspicionRule};
 pub use token::{Token, TokenKind};
 pub use user::{Locator, Shard, UserId};

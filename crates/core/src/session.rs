@@ -152,7 +152,11 @@ pub enum Binding {
     Certificate(String),
 }
 
-/// A session's name elsewhere: an identity provider's `sid`, or the id in a system it was imported from. Unique in a storage.
+/// A session's name elsewhere: an identity provider's `sid`, or the id in a system it was imported from.
+///
+/// # Behaviour
+/// Several sessions may have the same one: a browser that signed out here and in again, or two applications, under one session of the
+/// provider. Whoever ends the provider's session ends them all. An import is repeatable by its ids: [`SessionId::imported`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ExternalId {
     /// Who gave the name.

@@ -5,11 +5,12 @@ use std::fmt;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::client::{ClientInfo, Location};
+use crate::client::ClientInfo;
+use crate::enricher::Enrichment;
 use crate::error::Result;
 use crate::session::Session;
 
-/// Judges a session by its previous and its present client.
+/// Judges a client by what is known of it and of its session.
 #[async_trait]
 pub trait SuspicionRule: Send + Sync + fmt::Debug {
     /// A stable name: the reason in the audit trail.
@@ -19,18 +20,37 @@ pub trait SuspicionRule: Send + Sync + fmt::Debug {
     async fn judge(&self, evidence: &Evidence<'_>) -> Result<Option<SuspicionAction>>;
 }
 
+/// When a rule is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Occasion {
+    /// A session was just made, and nobody has its tokens yet.
+    SignIn,
+    /// A request came with a good access token.
+    Access,
+    /// A good refresh token is about to be exchanged.
+    Refresh,
+    /// A token was refused. Nothing can be done about it but recording it.
+    Rejection,
+}
+
 /// What a rule may look at.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Evidence<'a> {
-    /// The session, with the client at sign-in.
-    pub session: &'a Session,
-    /// The client now.
+    /// When it is asked.
+    pub occasion: Occasion,
+    /// The session, with the client and what was known of it at sign-in; none for a refused token that leads to none.
+    pub session: Option<&'a Session>,
+    /// The client now, in the form in which a session keeps it: texts within the policy's limits, the address as far as it is recorded.
+    /// So what is the same compares equal.
     pub client: &'a ClientInfo,
-    /// The client's place now, where an enricher knows it.
-    pub location: Option<&'a Location>,
-    /// When the user was last seen.
-    pub last_activity: DateTime<Utc>,
+    /// What the enrichers know of the client now: place and device. Empty for a refused token.
+    pub known: &'a Enrichment,
+    /// When the user was last seen in the session.
+    pub last_activity: Option<DateTime<Utc>>,
+    /// How many tokens from this client's address were refused in the last minute or so.
+    pub rejections: u32,
     /// The present.
     pub now: DateTime<Utc>,
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::id::SessionKey;
 use crate::snapshot::{Snapshot, State};
 use crate::storage::{Consistency, Revoke, RevokeTarget, SessionPatch, Touch, Update, UpdateOutcome};
-use crate::suspicion::{Evidence, SuspicionAction};
+use crate::suspicion::{Evidence, Occasion, SuspicionAction};
 use crate::token::TokenKind;
 
 const AUTHENTICATE: &str = "authenticate";
@@ -47,7 +47,7 @@ impl Scope<'_> {
             Err(refused) => return Err(self.refuse(refused, context).await),
         };
         if !self.inner.rules.is_empty() {
-            self.suspect(&accepted.snapshot, context, now).await?;
+            self.suspect(Occasion::Access, &accepted.snapshot, context, now).await?;
         }
         if context.presence == Presence::User {
             self.touch_if_due(&mut accepted.snapshot, now).await;
@@ -176,15 +176,23 @@ impl Scope<'_> {
     /// Asks the suspicion rules and does what the strictest says.
     pub(super) async fn suspect(
         &self,
+        occasion: Occasion,
         snapshot: &Snapshot,
         context: &RequestContext,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let session = &snapshot.session;
+        let client = self.as_recorded(&context.client);
         let known = self.enrich(&context.client).await;
-        let last_activity = snapshot.control.last_activity;
-        let evidence =
-            Evidence { session, client: &context.client, location: known.location.as_ref(), last_activity, now };
+        let evidence = Evidence {
+            occasion,
+            session: Some(session),
+            client: &client,
+            known: &known,
+            last_activity: Some(snapshot.control.last_activity),
+            rejections: 0,
+            now,
+        };
         let mut strictest: Option<(SuspicionAction, &'static str)> = None;
         for rule in &self.inner.rules {
             match rule.judge(&evidence).await {

@@ -120,6 +120,17 @@ impl Scope<'_> {
         Ok(client)
     }
 
+    /// A client in the form in which a session keeps it, so that what is the same compares equal.
+    pub(super) fn as_recorded(&self, client: &ClientInfo) -> ClientInfo {
+        let policy = &self.inner.policy;
+        let mut client = client.clone();
+        client.user_agent =
+            client.user_agent.map(|agent| printable(&agent, policy.limits.user_agent)).filter(|agent| !agent.is_empty());
+        client.ip_address =
+            client.ip_address.and_then(|address| policy.ip_recording.apply(address.to_canonical()));
+        client
+    }
+
     fn accept_new(&self, new: &NewSession) -> Result<()> {
         accept_attributes(&new.attributes, self.inner.policy.limits.attributes)?;
         let external = new.external.iter().flat_map(|external| [external.issuer.as_str(), external.sid.as_str()]);

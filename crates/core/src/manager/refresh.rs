@@ -10,6 +10,7 @@ use crate::control::RevocationReason;
 use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::snapshot::Snapshot;
 use crate::storage::{Advance, AdvanceOutcome};
+use crate::suspicion::Occasion;
 use crate::token::TokenKind;
 
 const REFRESH: &str = "refresh";
@@ -27,7 +28,7 @@ impl Scope<'_> {
         let now = self.now();
         let (snapshot, verified) = self.prove(&presented, now).await?;
         if !self.inner.rules.is_empty() && snapshot.state(now, self.inner.live).is_live() {
-            self.suspect(&snapshot, context, now).await?;
+            self.suspect(Occasion::Refresh, &snapshot, context, now).await?;
         }
         let advance = Advance::new(snapshot.key(), verified.generation, self.inner.policy.refresh_grace, now);
         let (snapshot, converged) = match self.storage.advance(&advance).await? {

@@ -1,5 +1,7 @@
 //! The feed of revocations, by which nodes learn what not to trust their memory about.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -84,4 +86,8 @@ pub trait RevocationFeed: Send + Sync {
     /// # Behaviour
     /// Misses nothing, also what is committed late: what a cursor has passed is complete. It may repeat.
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, now: DateTime<Utc>) -> Result<FeedBatch>;
+
+    /// How long a notice can be read at least; `None` where that has no limit. A node that begins with an empty memory learns of no earlier
+    /// ending, so a verification without the storage needs this to be longer than an access token lives.
+    fn retention(&self) -> Option<Duration>;
 }

@@ -87,6 +87,9 @@ pub trait SessionStorage: Send + Sync + fmt::Debug {
 
     /// Moves last activity and the idle deadline forward, never back, on live sessions only. A session that is named twice counts once,
     /// with its latest activity.
+    ///
+    /// # Behaviour
+    /// Written only where the stored last activity lies before [`Touch::stale_before`].
     async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport>;
 
     /// Ends live sessions and returns those it ended.

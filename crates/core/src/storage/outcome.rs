@@ -29,7 +29,7 @@ pub enum InsertOutcome {
         /// How many live.
         live: u32,
     },
-    /// Another session has this id, or this external id.
+    /// Another session has this id.
     DuplicateId,
 }
 
@@ -112,12 +112,21 @@ pub struct Revoked {
     /// How many it addressed that had ended before. Exact for [`RevokeTarget::One`](super::RevokeTarget::One) and `External`; others may
     /// leave it at 0.
     pub already_ended: u64,
+    /// It was done, but too few replicas have acknowledged it in time: a failover might undo it. The manager announces and audits it, and
+    /// answers [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed). Repeating is harmless.
+    pub unconfirmed: bool,
 }
 
 impl Revoked {
     /// These were ended, so many had been before.
     pub const fn new(sessions: Vec<EndedSession>, already_ended: u64) -> Self {
-        Self { sessions, already_ended }
+        Self { sessions, already_ended, unconfirmed: false }
+    }
+
+    /// The same, done but not acknowledged.
+    pub const fn unconfirmed(mut self) -> Self {
+        self.unconfirmed = true;
+        self
     }
 }
 
@@ -148,12 +157,20 @@ pub struct Bumped {
     pub kept: Option<Snapshot>,
     /// Whether this very call raised it.
     pub applied: bool,
+    /// As [`Revoked::unconfirmed`].
+    pub unconfirmed: bool,
 }
 
 impl Bumped {
     /// A raised epoch.
     pub const fn new(before: Option<Epoch>, epochs: Epochs, kept: Option<Snapshot>, applied: bool) -> Self {
-        Self { before, epochs, kept, applied }
+        Self { before, epochs, kept, applied, unconfirmed: false }
+    }
+
+    /// The same, done but not acknowledged.
+    pub fn unconfirmed(mut self) -> Self {
+        self.unconfirmed = true;
+        self
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::cursor::{Cursor, Position};
 use super::filter::SessionFilter;
+use crate::clock::{after, to_millis};
 use crate::control::{Actor, Revocation, RevocationReason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{SessionId, SessionKey};
@@ -214,12 +215,27 @@ pub struct Touch {
     pub last_activity: DateTime<Utc>,
     /// The idle deadline that follows.
     pub idle_expires_at: DateTime<Utc>,
+    /// Skipped where the user was seen later than this already: of many requests at the moment when a note is due, one writes.
+    pub unless_seen_after: Option<DateTime<Utc>>,
 }
 
 impl Touch {
     /// The user was seen at `last_activity`.
     pub const fn new(key: SessionKey, last_activity: DateTime<Utc>, idle_expires_at: DateTime<Utc>) -> Self {
-        Self { key, last_activity, idle_expires_at }
+        Self { key, last_activity, idle_expires_at, unless_seen_after: None }
+    }
+
+    /// Skips a session whose user was seen later than `time` already.
+    pub const fn unless_seen_after(mut self, time: DateTime<Utc>) -> Self {
+        self.unless_seen_after = Some(time);
+        self
+    }
+
+    /// The stored last activity must lie before this time (whole milliseconds) for the touch to be written: the one comparison that a
+    /// storage makes.
+    pub fn stale_before(&self) -> DateTime<Utc> {
+        let seen = self.unless_seen_after.map(|time| to_millis(after(time, Duration::from_millis(1))));
+        seen.map_or(self.last_activity, |seen| seen.min(self.last_activity))
     }
 }
 
@@ -263,7 +279,7 @@ pub enum RevokeTarget {
         /// Which one stays.
         except: Option<SessionId>,
     },
-    /// The one with this name elsewhere.
+    /// All with this name elsewhere.
     External(ExternalId),
     /// All of a user's, or of everybody's, that the filter matches.
     Matching {

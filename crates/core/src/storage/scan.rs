@@ -46,7 +46,7 @@ pub trait SessionScan: Send + Sync {
     ///
     /// # Behaviour
     /// - Written only over a lower [`Control::version`](crate::Control::version), and never over a revocation.
-    /// - An external id that another session has, or an id that another user has, is [`PutOutcome::Kept`] too.
+    /// - An id that another user has is [`PutOutcome::Kept`] too.
     /// - Missing epoch records are created as in the snapshot; existing ones of the same incarnation are raised to it, never lowered.
     async fn put(&self, snapshot: &Snapshot) -> Result<PutOutcome>;
 }
