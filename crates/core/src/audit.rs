@@ -141,7 +141,7 @@ impl AuditKind {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditEvent {
-    /// Names the event: unique, and ordered by time.
+    /// Names the event. Whatever is told of the end of one session has the same id however often and by whichever node it is told.
     pub id: uuid::Uuid,
     /// What happened.
     pub kind: AuditKind,

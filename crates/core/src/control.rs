@@ -159,7 +159,7 @@ impl Revocation {
 pub enum Actor {
     /// A user, by id.
     User(UserId),
-    /// A named part of the application.
+    /// A named part of the application: 1 to 128 bytes without control characters.
     Service(String),
     /// The library, by its policy.
     System,
@@ -171,18 +171,31 @@ impl Actor {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for any other text.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        match text.split_once(':') {
-            None if text == "system" => Ok(Self::System),
-            Some(("user", id)) => UserId::parse(id).map(Self::User),
-            Some(("service", name))
-                if !name.is_empty() && name.len() <= UserId::MAX_BYTES && !name.chars().any(char::is_control) =>
-            {
-                Ok(Self::Service(name.to_owned()))
-            }
+        let actor = match text.split_once(':') {
+            None if text == "system" => Self::System,
+            Some(("user", id)) => Self::User(UserId::parse(id)?),
+            Some(("service", name)) => Self::Service(name.to_owned()),
             _ => {
-                Err(Error::new(ErrorKind::InvalidInput, "actor")
-                    .because("an actor is user:<id>, service:<name> or system"))
+                return Err(Error::new(ErrorKind::InvalidInput, "actor")
+                    .because("an actor is user:<id>, service:<name> or system"));
             }
+        };
+        actor.validate().map(|()| actor)
+    }
+
+    /// Whether its text form can be read back: what the manager asks of every actor before it is stored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for the name of a service that is empty, too long or holds control characters.
+    pub fn validate(&self) -> Result<(), Error> {
+        match self {
+            Self::Service(name)
+                if name.is_empty() || name.len() > UserId::MAX_BYTES || name.chars().any(char::is_control) =>
+            {
+                Err(Error::new(ErrorKind::InvalidInput, "actor")
+                    .because("the name of a service has 1 to 128 bytes and no control characters"))
+            }
+            _ => Ok(()),
         }
     }
 }

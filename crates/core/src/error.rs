@@ -201,6 +201,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What was said beside the kind, if anything; safe to show.
+    pub fn message(&self) -> Option<&str> {
+        self.0.message.as_deref()
+    }
+
     /// The operation that met it.
     pub fn operation(&self) -> &'static str {
         self.0.operation

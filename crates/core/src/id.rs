@@ -173,7 +173,9 @@ mod tests {
         };
         let id = of(&alice, 7, &name("old", "1"));
         assert_eq!((id, id.shard()), (of(&alice, 7, &name("old", "1")), alice.shard()));
-        for other in [of(&alice, 7, &name("old", "2")), of(&alice, 7, &name("ol", "d1")), of(&bob, 7, &name("old", "1"))] {
+        for other in
+            [of(&alice, 7, &name("old", "2")), of(&alice, 7, &name("ol", "d1")), of(&bob, 7, &name("old", "1"))]
+        {
             assert_ne!(id, other);
         }
     }

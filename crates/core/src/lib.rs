@@ -20,6 +20,7 @@ mod session;
 mod snapshot;
 pub mod storage;
 mod suspicion;
+mod telemetry;
 pub mod token;
 mod user;
 
@@ -37,7 +38,7 @@ pub use error::{Error, ErrorKind, Rejection, Result};
 pub use id::{SessionId, SessionKey};
 pub use manager::{
     AfterCommit, Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated,
-    ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
+    Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
 };
 pub use policy::{FieldLimits, IpRecording, PolicyOverrides, SessionPolicy};
 pub use random::{Random, SystemRandom};
@@ -45,5 +46,6 @@ pub use session::{Authentication, Binding, ExternalId, Session};
 pub use snapshot::{EpochTracking, LivePolicy, SessionRecord, Snapshot, State};
 pub use storage::SessionStorage;
 pub use suspicion::{Evidence, Occasion, SuspicionAction, SuspicionRule};
+pub use telemetry::{Incident, NoopTelemetry, Operation, Telemetry};
 pub use token::{Token, TokenKind};
 pub use user::{Locator, Shard, UserId};

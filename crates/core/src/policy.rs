@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_hours(24);
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SessionPolicy {
-    /// The longest a session lives, whatever happens. 30 d; 1 s to 3650 d.
+    /// The longest a session lives, whatever happens. 30 d; 2 s to 3650 d.
     #[serde(with = "crate::duration::text")]
     pub absolute_lifetime: Duration,
     /// How long it lives without activity. 7 d; `none` switches it off.
@@ -38,7 +38,7 @@ pub struct SessionPolicy {
     pub max_sessions: u32,
     /// What happens to one more.
     pub on_limit: OnLimit,
-    /// How long an access token lives. 5 min; 1 s to the absolute lifetime.
+    /// How long an access token lives. 5 min; 2 s (so that jitter leaves a whole second of it) to the absolute lifetime.
     #[serde(with = "crate::duration::text")]
     pub access_token_lifetime: Duration,
     /// By how many percent that is shortened at random, so that clients do not refresh in step. 5; 0 to 50.
@@ -96,8 +96,8 @@ impl SessionPolicy {
         let second = Duration::from_secs(1);
         let rules = [
             (
-                self.absolute_lifetime >= second && self.absolute_lifetime <= 3650 * DAY,
-                "absolute_lifetime must be 1s to 3650d",
+                self.absolute_lifetime >= 2 * second && self.absolute_lifetime <= 3650 * DAY,
+                "absolute_lifetime must be 2s to 3650d",
             ),
             (
                 self.idle_timeout.is_none_or(|idle| idle >= second && idle <= 3650 * DAY),
@@ -105,8 +105,8 @@ impl SessionPolicy {
             ),
             ((1..=SessionLimit::CEILING).contains(&self.max_sessions), "max_sessions must be 1 to 1000"),
             (
-                self.access_token_lifetime >= second && self.access_token_lifetime <= self.absolute_lifetime,
-                "access_token_lifetime must be 1s to the absolute lifetime",
+                self.access_token_lifetime >= 2 * second && self.access_token_lifetime <= self.absolute_lifetime,
+                "access_token_lifetime must be 2s to the absolute lifetime",
             ),
             (self.access_token_jitter <= 50, "access_token_jitter must be 0 to 50 percent"),
             (self.refresh_grace <= Duration::from_mins(5), "refresh_grace must be 0s to 5m"),
@@ -122,6 +122,17 @@ impl SessionPolicy {
             Some((_, message)) => Err(Error::new(ErrorKind::Misconfigured, "policy").because(message)),
             None => Ok(()),
         }
+    }
+
+    /// The policy of one session.
+    pub fn overridden(&self, overrides: &PolicyOverrides) -> Self {
+        let mut policy = self.clone();
+        policy.absolute_lifetime = overrides.absolute_lifetime.unwrap_or(policy.absolute_lifetime);
+        policy.idle_timeout = overrides.idle_timeout.unwrap_or(policy.idle_timeout);
+        // What binds tokens and step-up is the shorter life.
+        policy.access_token_lifetime = policy.access_token_lifetime.min(policy.absolute_lifetime);
+        policy.step_up_max_age = policy.step_up_max_age.min(policy.absolute_lifetime);
+        policy
     }
 
     /// The limit of live sessions.

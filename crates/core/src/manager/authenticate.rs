@@ -6,20 +6,26 @@ use std::sync::atomic::Ordering;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::delivery::Happening;
 use super::request::{Authenticated, Presence, RequestContext, SessionView};
-use super::scope::{Scope, subject_of};
+use super::scope::{Scope, end_id, subject_of};
 use crate::audit::AuditKind;
 use crate::backend::{Presented, Verified};
-use crate::clock::after;
+use crate::clock::{after, before};
 use crate::control::{Actor, RevocationReason};
+use crate::enricher::Enrichment;
 use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::id::SessionKey;
 use crate::snapshot::{Snapshot, State};
 use crate::storage::{Consistency, Revoke, RevokeTarget, SessionPatch, Touch, Update, UpdateOutcome};
 use crate::suspicion::{Evidence, Occasion, SuspicionAction};
+use crate::telemetry::Incident;
 use crate::token::TokenKind;
 
 const AUTHENTICATE: &str = "authenticate";
+
+/// How often a step-up is asked for again when others are faster.
+const ATTEMPTS: u32 = 16;
 
 /// Why a token is not accepted, with the session where it is known: refused tokens are audited by it.
 pub(super) struct Refused {
@@ -46,8 +52,11 @@ impl Scope<'_> {
             Ok(accepted) => accepted,
             Err(refused) => return Err(self.refuse(refused, context).await),
         };
-        if !self.inner.rules.is_empty() {
-            self.suspect(Occasion::Access, &accepted.snapshot, context, now).await?;
+        if !self.inner.rules.is_empty()
+            && let Some(stepped) = self.suspect(Occasion::Access, &accepted.snapshot, context, now).await?
+        {
+            // The very request that raised the suspicion is bound by it.
+            accepted.snapshot = stepped;
         }
         if context.presence == Presence::User {
             self.touch_if_due(&mut accepted.snapshot, now).await;
@@ -114,6 +123,10 @@ impl Scope<'_> {
     }
 
     /// Records a refusal and hands its error on. Outages are no refusals.
+    ///
+    /// # Behaviour
+    /// What leads to no session is counted by address, and only the first, the tenth, the hundredth refusal of one is recorded: garbage
+    /// costs no I/O. The end of a session is recorded once, however often its tokens are presented.
     pub(super) async fn refuse(&self, refused: Refused, context: &RequestContext) -> Error {
         let Refused { error, snapshot } = refused;
         let kind = match error.kind() {
@@ -121,19 +134,77 @@ impl Scope<'_> {
             ErrorKind::SessionEnded(_) | ErrorKind::Superseded | ErrorKind::InvalidToken(_) => AuditKind::Rejected,
             _ => return error,
         };
-        // An expired access token is every client's daily business: it is refreshed, not audited.
-        if !self.listened() || error.kind() == ErrorKind::InvalidToken(Rejection::Expired) {
+        if error.kind() == ErrorKind::SessionEnded(State::EpochLost) {
+            self.inner.telemetry.incident(Incident::EpochLost);
+        }
+        // An expired access token is every client's daily business: it is refreshed, neither audited nor counted.
+        if error.kind() == ErrorKind::InvalidToken(Rejection::Expired) {
             return error;
         }
-        let mut happening = match &snapshot {
-            Some(snapshot) => self.about(kind, &snapshot.session, context),
-            None => super::scope::Happening { event: self.event(kind, Actor::System, context), session: None },
+        let happening = match &snapshot {
+            Some(snapshot) => self.refused_session(kind, error.kind(), snapshot, context),
+            None => self.refused_token(context).await,
         };
+        let Some(mut happening) = happening else { return error };
         // Whoever presents a refused token is not thereby the user.
         happening.event.actor = context.actor.clone().unwrap_or(Actor::System);
         happening.event.reason = Some(error.kind().as_str().to_owned());
         self.emit_aside(vec![happening]).await;
         error
+    }
+
+    /// The event of a token whose session is over or whose generation is, unless it was told of before.
+    fn refused_session(
+        &self,
+        kind: AuditKind,
+        why: ErrorKind,
+        snapshot: &Snapshot,
+        context: &RequestContext,
+    ) -> Option<Happening> {
+        if !self.listened() {
+            return None;
+        }
+        let mut happening = self.about(kind, &snapshot.session, context);
+        // Idle or expired: the event of the clean-up has the same id.
+        let detail = if kind == AuditKind::Expired { "" } else { why.as_str() };
+        happening.event.id = end_id(kind, detail, &snapshot.session, snapshot.session.created_at);
+        self.inner.recent.is_new(happening.event.id).then_some(happening)
+    }
+
+    /// Counts a token that leads to no session, and asks the rules; the event if it is one to be recorded.
+    async fn refused_token(&self, context: &RequestContext) -> Option<Happening> {
+        let now = self.now();
+        let noted = self.inner.rejections.note(context.client.ip_address, now);
+        self.inner.telemetry.incident(Incident::TokenRejected);
+        if !noted.recorded {
+            return None;
+        }
+        if !self.inner.rules.is_empty() {
+            let client = self.as_recorded(&context.client);
+            let (known, rejections) = (Enrichment::default(), noted.count);
+            let occasion = Occasion::Rejection;
+            let evidence = Evidence {
+                occasion,
+                session: None,
+                client: &client,
+                known: &known,
+                last_activity: None,
+                rejections,
+                now,
+            };
+            if let Some((_, rule)) = self.strictest(&evidence).await {
+                let mut happening =
+                    Happening { event: self.event(AuditKind::Suspicious, Actor::System, context), session: None };
+                happening.event.reason = Some(rule.to_owned());
+                self.emit_aside(vec![happening]).await;
+            }
+        }
+        if !self.listened() {
+            return None;
+        }
+        let mut event = self.event(AuditKind::Rejected, Actor::System, context);
+        event.details.insert("count".to_owned(), json!(noted.count));
+        Some(Happening { event, session: None })
     }
 
     pub(super) async fn touch(&self, key: SessionKey) -> Result<SessionView> {
@@ -150,6 +221,7 @@ impl Scope<'_> {
     /// Writes activity down; a failure is reported and does not fail the request.
     async fn touch_if_due(&self, snapshot: &mut Snapshot, now: DateTime<Utc>) {
         if let Err(error) = self.write_activity(snapshot, now).await {
+            self.inner.telemetry.incident(Incident::ActivityNotWritten);
             tracing::warn!(%error, "activity was not written down");
         }
     }
@@ -161,7 +233,9 @@ impl Scope<'_> {
             return Ok(());
         }
         let idle_expires_at = snapshot.session.idle_deadline(now);
-        self.storage.touch(&[Touch::new(snapshot.key(), now, idle_expires_at)], now).await?;
+        // Many requests see at once that a note is due: whoever comes after another one's note writes none.
+        let touch = Touch::new(snapshot.key(), now, idle_expires_at).unless_seen_after(before(now, interval));
+        self.storage.touch(&[touch], now).await?;
         snapshot.control.last_activity = now;
         snapshot.control.idle_expires_at = idle_expires_at;
         Ok(())
@@ -173,14 +247,14 @@ impl Scope<'_> {
         every == 1 || self.inner.accessed.fetch_add(1, Ordering::Relaxed).checked_rem(every) == Some(0)
     }
 
-    /// Asks the suspicion rules and does what the strictest says.
+    /// Asks the suspicion rules about a session and does what the strictest says. Returns the session where that changed it.
     pub(super) async fn suspect(
         &self,
         occasion: Occasion,
         snapshot: &Snapshot,
         context: &RequestContext,
         now: DateTime<Utc>,
-    ) -> Result<()> {
+    ) -> Result<Option<Snapshot>> {
         let session = &snapshot.session;
         let client = self.as_recorded(&context.client);
         let known = self.enrich(&context.client).await;
@@ -190,71 +264,93 @@ impl Scope<'_> {
             client: &client,
             known: &known,
             last_activity: Some(snapshot.control.last_activity),
-            rejections: 0,
+            rejections: self.inner.rejections.count(context.client.ip_address, now),
             now,
         };
-        let mut strictest: Option<(SuspicionAction, &'static str)> = None;
-        for rule in &self.inner.rules {
-            match rule.judge(&evidence).await {
-                Ok(Some(action)) if strictest.is_none_or(|(worst, _)| action > worst) => {
-                    strictest = Some((action, rule.name()));
-                }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(rule = rule.name(), %error, "a suspicion rule failed"),
-            }
-        }
-        let Some((action, name)) = strictest else { return Ok(()) };
+        let Some((action, name)) = self.strictest(&evidence).await else { return Ok(None) };
         let mut happening = self.about(AuditKind::Suspicious, session, context);
         happening.event.reason = Some(name.to_owned());
         happening.event.details.insert("action".to_owned(), json!(format!("{action:?}").to_lowercase()));
         self.emit(vec![happening]).await?;
         match action {
-            SuspicionAction::Record => Ok(()),
-            SuspicionAction::StepUp => self.demand_step_up(snapshot, now).await,
+            SuspicionAction::Record => Ok(None),
+            SuspicionAction::StepUp => self.demand_step_up(snapshot, now).await.map(Some),
             SuspicionAction::Revoke => {
-                self.end_for(snapshot, RevocationReason::SUSPICIOUS, context).await?;
+                let ended = self.end_for(snapshot, RevocationReason::SUSPICIOUS, context).await?;
+                self.emit(ended.happenings).await?;
                 Err(Error::new(ErrorKind::SessionEnded(State::Revoked), AUTHENTICATE))
             }
         }
     }
 
-    /// Ends a session by the library's own decision. Says whether this call ended it.
+    async fn strictest(&self, evidence: &Evidence<'_>) -> Option<(SuspicionAction, &'static str)> {
+        let mut strictest: Option<(SuspicionAction, &'static str)> = None;
+        for rule in &self.inner.rules {
+            match rule.judge(evidence).await {
+                Ok(Some(action)) if strictest.is_none_or(|(worst, _)| action > worst) => {
+                    strictest = Some((action, rule.name()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.inner.telemetry.incident(Incident::RuleFailed);
+                    tracing::warn!(rule = rule.name(), %error, "a suspicion rule failed");
+                }
+            }
+        }
+        strictest
+    }
+
+    /// Ends a session by the library's own decision.
     pub(super) async fn end_for(
         &self,
         snapshot: &Snapshot,
         reason: RevocationReason,
         context: &RequestContext,
-    ) -> Result<bool> {
+    ) -> Result<EndedFor> {
         let subject = subject_of(snapshot.key());
         self.announce_intent(subject).await?;
         let target = RevokeTarget::One { key: snapshot.key(), owner: None };
         let revoked = self.storage.revoke(&Revoke::new(target, reason, Actor::System, self.now())).await?;
         self.announce_done(subject).await;
-        self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
-        Ok(!revoked.sessions.is_empty())
+        Ok(EndedFor {
+            by_this_call: !revoked.sessions.is_empty(),
+            unconfirmed: revoked.unconfirmed,
+            happenings: self.endings(AuditKind::Revoked, &revoked.sessions, context),
+        })
     }
 
-    async fn demand_step_up(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<()> {
-        if snapshot
-            .session
-            .authentication
-            .step_up_since
-            .is_some_and(|since| since >= snapshot.session.authentication.at)
-        {
-            return Ok(());
+    /// Asks for a step-up; whoever changes the session meanwhile is waited for.
+    async fn demand_step_up(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Snapshot> {
+        let mut snapshot = snapshot.clone();
+        for _ in 0..ATTEMPTS {
+            let mut authentication = snapshot.session.authentication.clone();
+            if authentication.step_up_since.is_some_and(|since| since >= authentication.at) {
+                return Ok(snapshot);
+            }
+            authentication.step_up_since = Some(now.max(authentication.at));
+            let mut patch = SessionPatch::new();
+            patch.authentication = Some(authentication);
+            snapshot =
+                match self.storage.update(&Update::new(snapshot.key(), snapshot.control.version, patch, now)).await? {
+                    UpdateOutcome::Updated(snapshot) => return Ok(snapshot),
+                    UpdateOutcome::Conflict(current) => current,
+                    UpdateOutcome::Ended(state, _) => {
+                        return Err(Error::new(ErrorKind::SessionEnded(state), AUTHENTICATE));
+                    }
+                    UpdateOutcome::Missing => return Err(Rejection::UnknownSession.into()),
+                };
         }
-        let mut patch = SessionPatch::new();
-        let mut authentication = snapshot.session.authentication.clone();
-        authentication.step_up_since = Some(now);
-        patch.authentication = Some(authentication);
-        let update = Update::new(snapshot.key(), snapshot.control.version, patch, now);
-        match self.storage.update(&update).await? {
-            // Whoever was faster either asked for the same or proved who they are: the next request is judged anew.
-            UpdateOutcome::Updated(_) | UpdateOutcome::Conflict(_) => Ok(()),
-            UpdateOutcome::Ended(state, _) => Err(Error::new(ErrorKind::SessionEnded(state), AUTHENTICATE)),
-            UpdateOutcome::Missing => Err(Rejection::UnknownSession.into()),
-        }
+        Err(Error::new(ErrorKind::Conflict, AUTHENTICATE))
     }
+}
+
+/// What became of a session that the library ended.
+pub(super) struct EndedFor {
+    pub(super) by_this_call: bool,
+    /// Done, and not acknowledged by enough replicas.
+    pub(super) unconfirmed: bool,
+    /// To be told.
+    pub(super) happenings: Vec<Happening>,
 }
 
 /// Whether an authentication is fresh enough for a sensitive operation.

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use super::{Inner, SessionManager, Sink};
+use super::delivery::Sink;
+use super::recent::Recent;
+use super::rejections::Rejections;
+use super::{Inner, SessionManager};
 use crate::audit::{AuditBackend, Delivery, SessionObserver};
 use crate::backend::SessionBackend;
 use crate::bus::InvalidationBus;
@@ -17,6 +20,7 @@ use crate::random::{Random, SystemRandom};
 use crate::snapshot::LivePolicy;
 use crate::storage::{Durability, OnLimit, SessionStorage};
 use crate::suspicion::SuspicionRule;
+use crate::telemetry::{NoopTelemetry, Telemetry};
 
 /// Builds a [`SessionManager`]. A storage and a token backend are required; everything else has a default.
 #[derive(Default)]
@@ -34,6 +38,7 @@ pub struct SessionManagerBuilder {
     random: Option<Arc<dyn Random>>,
     allow_volatile: bool,
     accessed_every: Option<NonZeroU32>,
+    telemetry: Option<Arc<dyn Telemetry>>,
 }
 
 impl SessionManagerBuilder {
@@ -57,7 +62,7 @@ impl SessionManagerBuilder {
 
     /// Adds an audit sink. Without one nothing is recorded.
     pub fn audit(mut self, backend: Arc<dyn AuditBackend>, delivery: Delivery) -> Self {
-        self.sinks.push(Sink { backend, delivery });
+        self.sinks.push(Sink::new(backend, delivery));
         self
     }
 
@@ -67,7 +72,7 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Adds a suspicion rule, judged at every refresh and authentication.
+    /// Adds a suspicion rule, judged at every sign-in, refresh and authentication, and now and then at a refused token.
     pub fn rule(mut self, rule: Arc<dyn SuspicionRule>) -> Self {
         self.rules.push(rule);
         self
@@ -109,6 +114,12 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// Measures operations and what goes wrong aside. Without it nothing is measured, and no time is read for it.
+    pub fn telemetry(mut self, telemetry: Arc<dyn Telemetry>) -> Self {
+        self.telemetry = Some(telemetry);
+        self
+    }
+
     /// Puts the manager together.
     ///
     /// # Errors
@@ -145,6 +156,11 @@ impl SessionManagerBuilder {
             live,
             accessed_every: self.accessed_every.unwrap_or(NonZeroU32::MIN),
             accessed: AtomicU32::new(0),
+            rejections: Rejections::default(),
+            recent: Recent::default(),
+            maintained: AtomicBool::new(false),
+            measured: self.telemetry.is_some(),
+            telemetry: self.telemetry.unwrap_or_else(|| Arc::new(NoopTelemetry)),
         })))
     }
 }

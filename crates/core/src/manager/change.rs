@@ -83,14 +83,25 @@ impl Scope<'_> {
         if announced {
             self.announce_intent(subject_of(key)).await?;
         }
+        let outcome = self.change_read(&mut snapshot, patch).await;
+        // After an outage nothing is known of the change; after anything else it may be remembered again.
+        if announced && !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            self.announce_done(subject_of(key)).await;
+        }
+        outcome.map(|()| snapshot)
+    }
+
+    async fn change_read(
+        &self,
+        snapshot: &mut Snapshot,
+        patch: impl Fn(&Session) -> Result<SessionPatch> + Send + Sync,
+    ) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let update = Update::new(snapshot.key(), snapshot.control.version, patch(&snapshot.session)?, self.now());
-            snapshot = match self.storage.update(&update).await? {
-                UpdateOutcome::Updated(snapshot) => {
-                    if announced {
-                        self.announce_done(subject_of(key)).await;
-                    }
-                    return Ok(snapshot);
+            *snapshot = match self.storage.update(&update).await? {
+                UpdateOutcome::Updated(updated) => {
+                    *snapshot = updated;
+                    return Ok(());
                 }
                 UpdateOutcome::Conflict(current) => current,
                 UpdateOutcome::Ended(state, _) => return Err(Error::new(ErrorKind::SessionEnded(state), "update")),

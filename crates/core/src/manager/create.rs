@@ -1,6 +1,7 @@
 //! Create: enrich, insert under the limit, issue, audit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{self, Either};
@@ -12,21 +13,28 @@ use crate::audit::AuditKind;
 use crate::backend::{IssueContext, TokenPair};
 use crate::client::ClientInfo;
 use crate::clock::{after, to_millis};
-use crate::control::{Actor, Control, RevocationReason, Seed};
+use crate::control::{Control, RevocationReason, Seed};
 use crate::enricher::{Enrichment, SessionEnricher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::random::random_u64;
 use crate::session::{Authentication, Session};
 use crate::snapshot::{SessionRecord, Snapshot};
-use crate::storage::{EndedSession, Incarnations, Insert, InsertOutcome, Revoke, RevokeTarget};
+use crate::storage::{EndedSession, Incarnations, Insert, InsertOutcome};
+use crate::suspicion::Occasion;
+use crate::telemetry::Incident;
+use crate::user::UserId;
 
 const CREATE: &str = "create";
+
+/// How many authentication methods a session may have.
+const METHODS: usize = 16;
 
 impl Scope<'_> {
     pub(super) async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
         let client = self.accept_client(&context.client)?;
         self.accept_new(&new)?;
+        self.warn_without_maintenance();
         let enrichment = self.enrich(&client).await;
         let now = self.now();
         let limit = new.overrides.limit.unwrap_or_else(|| self.inner.policy.limit());
@@ -35,29 +43,52 @@ impl Scope<'_> {
         let control = Control::new(Seed::generate(&*self.inner.random)?, now, session.idle_deadline(now));
         let insert = Insert::new(SessionRecord::new(session, control), limit, self.incarnations()?, now);
 
-        if !limit.rejects() {
-            self.announce_intent(subject_of_user(&user)).await?;
+        let (snapshot, evicted) = self.insert(&insert, &user).await?;
+        match self.hand_out(&snapshot, &evicted, context, now).await {
+            Ok((snapshot, tokens)) => Ok(Created { snapshot, tokens, evicted }),
+            Err(error) => Err(self.undo(&snapshot, error, context).await),
         }
-        let (snapshot, evicted) = match self.storage.insert(&insert).await? {
-            InsertOutcome::Inserted { snapshot, evicted } => (snapshot, evicted),
-            InsertOutcome::LimitReached { .. } => return Err(Error::new(ErrorKind::LimitReached, CREATE)),
-            InsertOutcome::DuplicateId => {
-                let message = "another session has this id or external id";
-                return Err(Error::new(ErrorKind::Conflict, CREATE).because(message).retryable(false));
-            }
-        };
-        if !limit.rejects() {
-            self.announce_done(subject_of_user(&user)).await;
-        }
+    }
 
-        let tokens = match self.issue(&snapshot, now).await {
-            Ok(tokens) => tokens,
-            Err(error) => return Err(self.undo(&snapshot, error).await),
-        };
-        if let Err(error) = self.audit_creation(&snapshot, &evicted, context).await {
-            return Err(self.undo(&snapshot, error).await);
+    /// Stores the session. Whatever is known of the outcome, the subject may be remembered again.
+    async fn insert(&self, insert: &Insert, user: &UserId) -> Result<(Snapshot, Vec<EndedSession>)> {
+        let announced = !insert.limit.rejects();
+        if announced {
+            self.announce_intent(subject_of_user(user)).await?;
         }
-        Ok(Created { snapshot, tokens, evicted })
+        let outcome = self.storage.insert(insert).await?;
+        if announced {
+            self.announce_done(subject_of_user(user)).await;
+        }
+        match outcome {
+            InsertOutcome::Inserted { snapshot, evicted } => Ok((snapshot, evicted)),
+            InsertOutcome::LimitReached { .. } => Err(Error::new(ErrorKind::LimitReached, CREATE)),
+            InsertOutcome::DuplicateId => {
+                let message = "another session has this id";
+                Err(Error::new(ErrorKind::Conflict, CREATE).because(message).retryable(false))
+            }
+        }
+    }
+
+    /// What stands between a stored session and its user: what it made room by is told, rules judge it, tokens are issued, it is recorded.
+    async fn hand_out(
+        &self,
+        snapshot: &Snapshot,
+        evicted: &[EndedSession],
+        context: &RequestContext,
+        now: DateTime<Utc>,
+    ) -> Result<(Snapshot, TokenPair)> {
+        // First: it has happened, whatever becomes of the new session.
+        self.emit(self.endings(AuditKind::Evicted, evicted, context)).await?;
+        let mut snapshot = snapshot.clone();
+        if !self.inner.rules.is_empty()
+            && let Some(stepped) = self.suspect(Occasion::SignIn, &snapshot, context, now).await?
+        {
+            snapshot = stepped;
+        }
+        let tokens = self.issue(&snapshot, now).await?;
+        self.audit_creation(&snapshot, context).await?;
+        Ok((snapshot, tokens))
     }
 
     /// Issues the tokens of the current generation.
@@ -76,21 +107,20 @@ impl Scope<'_> {
     }
 
     /// A session whose tokens nobody will get is ended; the error that caused it is the one that counts.
-    async fn undo(&self, snapshot: &Snapshot, error: Error) -> Error {
-        let target = RevokeTarget::One { key: snapshot.key(), owner: None };
-        let revoke = Revoke::new(target, RevocationReason::ISSUE_FAILED, Actor::System, self.now());
-        if let Err(second) = self.storage.revoke(&revoke).await {
-            tracing::warn!(error = %second, "a session without tokens could not be ended");
+    async fn undo(&self, snapshot: &Snapshot, error: Error, context: &RequestContext) -> Error {
+        match self.end_for(snapshot, RevocationReason::ISSUE_FAILED, context).await {
+            Ok(ended) => self.emit_aside(ended.happenings).await,
+            Err(second) => tracing::warn!(error = %second, "a session without tokens could not be ended"),
         }
-        error
+        match error.kind() {
+            ErrorKind::Unconfirmed => {
+                error.because("a required audit sink failed, and the new session was ended again")
+            }
+            _ => error,
+        }
     }
 
-    async fn audit_creation(
-        &self,
-        snapshot: &Snapshot,
-        evicted: &[EndedSession],
-        context: &RequestContext,
-    ) -> Result<()> {
+    async fn audit_creation(&self, snapshot: &Snapshot, context: &RequestContext) -> Result<()> {
         if !self.listened() {
             return Ok(());
         }
@@ -99,9 +129,23 @@ impl Scope<'_> {
             happening.event.details.insert("location".to_owned(), json!(place.to_string()));
         }
         happening.event.details.insert("methods".to_owned(), json!(snapshot.session.authentication.methods));
-        let mut happenings = self.endings(AuditKind::Evicted, evicted, context);
-        happenings.push(happening);
-        self.emit(happenings).await
+        self.emit(vec![happening]).await
+    }
+
+    /// Parts that need the background work say nothing of it when it is missing: once, the manager does.
+    fn warn_without_maintenance(&self) {
+        let inner = self.inner;
+        if inner.maintained.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let parts = [inner.storage.maintenance().is_some(), inner.backend.maintenance().is_some()]
+            .into_iter()
+            .chain(inner.sinks.iter().map(|sink| sink.backend().maintenance().is_some()))
+            .chain(inner.enrichers.iter().map(|enricher| enricher.maintenance().is_some()))
+            .chain(inner.bus.iter().map(|bus| bus.maintenance().is_some()));
+        if parts.into_iter().any(|needed| needed) {
+            tracing::warn!("a part of the session manager needs SessionManager::maintenance(), which nobody has taken");
+        }
     }
 
     fn accept_client(&self, client: &ClientInfo) -> Result<ClientInfo> {
@@ -124,20 +168,42 @@ impl Scope<'_> {
     pub(super) fn as_recorded(&self, client: &ClientInfo) -> ClientInfo {
         let policy = &self.inner.policy;
         let mut client = client.clone();
-        client.user_agent =
-            client.user_agent.map(|agent| printable(&agent, policy.limits.user_agent)).filter(|agent| !agent.is_empty());
-        client.ip_address =
-            client.ip_address.and_then(|address| policy.ip_recording.apply(address.to_canonical()));
+        client.user_agent = client
+            .user_agent
+            .map(|agent| printable(&agent, policy.limits.user_agent))
+            .filter(|agent| !agent.is_empty());
+        client.ip_address = client.ip_address.and_then(|address| policy.ip_recording.apply(address.to_canonical()));
         client
     }
 
     fn accept_new(&self, new: &NewSession) -> Result<()> {
-        accept_attributes(&new.attributes, self.inner.policy.limits.attributes)?;
+        let policy = &self.inner.policy;
+        accept_attributes(&new.attributes, policy.limits.attributes)?;
+        if new.methods.len() > METHODS {
+            let message = format!("a session has at most {METHODS} authentication methods");
+            return Err(Error::new(ErrorKind::InvalidInput, CREATE).because(message));
+        }
         let external = new.external.iter().flat_map(|external| [external.issuer.as_str(), external.sid.as_str()]);
         external
             .chain(new.methods.iter().map(String::as_str))
             .chain(new.level.as_deref())
-            .try_for_each(|text| accept_text("external id, method or level", Some(text), 255))
+            .try_for_each(|text| accept_text("external id, method or level", Some(text), 255))?;
+        if let Some(actor) = &new.actor {
+            actor.validate()?;
+        }
+        if new.binding.is_some() {
+            // A binding that nobody enforces would be believed to protect.
+            let message = "sender-constrained tokens are not enforced yet";
+            return Err(Error::new(ErrorKind::Unsupported, CREATE).because(message));
+        }
+        if new.overrides.limit.is_some() && !self.storage.capabilities().cap {
+            let message = "the storage cannot enforce a limit of sessions";
+            return Err(Error::new(ErrorKind::Unsupported, CREATE).because(message));
+        }
+        policy.overridden(&new.overrides).validate().map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, CREATE)
+                .because(error.message().unwrap_or("the overrides break the policy").to_owned())
+        })
     }
 
     fn session(
@@ -156,12 +222,19 @@ impl Scope<'_> {
         session.user_agent = client.user_agent;
         session.device_name = client.device_name;
         session.application = client.application;
-        session.device_info = enrichment.device_info;
+        session.device_info = enrichment.device_info.map(|text| printable(&text, policy.limits.user_agent));
         session.device = enrichment.device;
         session.location = enrichment.location;
-        session.attributes = enrichment.attributes;
-        // The application's own attributes win over an enricher's.
-        session.attributes.extend(new.attributes);
+        session.attributes = new.attributes;
+        // The application's own attributes win over an enricher's, and leave it no more room than there is.
+        let mut enriched = enrichment.attributes;
+        enriched.extend(session.attributes.clone());
+        if accept_attributes(&enriched, policy.limits.attributes).is_ok() {
+            session.attributes = enriched;
+        } else {
+            self.inner.telemetry.incident(Incident::EnricherFailed);
+            tracing::warn!("the enrichers' attributes were left out: they take more room than the policy gives");
+        }
         // A time in the future would make the authentication fresh for ever.
         session.authentication =
             Authentication::at(to_millis(new.authenticated_at.map_or(now, |at| at.min(now)))).by(new.methods);
@@ -197,6 +270,7 @@ impl Scope<'_> {
         match outcome {
             Ok(()) => Some(learnt),
             Err(error) => {
+                self.inner.telemetry.incident(Incident::EnricherFailed);
                 tracing::warn!(enricher = enricher.name(), %error, "an enricher failed");
                 None
             }

@@ -5,8 +5,11 @@ mod builder;
 mod change;
 mod clean;
 mod create;
+mod delivery;
 mod list;
+mod recent;
 mod refresh;
+mod rejections;
 mod request;
 mod revoke;
 mod rotate;
@@ -14,20 +17,22 @@ mod scope;
 mod transaction;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::{Duration, Instant};
 
-use crate::audit::{AuditBackend, Delivery, SessionObserver};
+use crate::audit::SessionObserver;
 use crate::backend::SessionBackend;
 use crate::bus::InvalidationBus;
 use crate::clock::Clock;
 use crate::control::RevocationReason;
 use crate::enricher::SessionEnricher;
+use crate::epoch::Epochs;
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{SessionId, SessionKey};
 use crate::policy::SessionPolicy;
 use crate::random::Random;
@@ -35,15 +40,19 @@ use crate::session::{ExternalId, Session};
 use crate::snapshot::LivePolicy;
 use crate::storage::{Count, Cursor, EndedSession, Health, Purged, SessionFilter, SessionStorage};
 use crate::suspicion::SuspicionRule;
+use crate::telemetry::{Operation, Telemetry};
 use crate::user::UserId;
 
 pub use builder::SessionManagerBuilder;
 pub use request::{
-    Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated, SessionChange,
-    SessionPage, SessionView,
+    Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated, Rotation,
+    SessionChange, SessionPage, SessionView,
 };
 pub use transaction::{AfterCommit, ScopedManager};
 
+use delivery::Sink;
+use recent::Recent;
+use rejections::Rejections;
 use scope::Scope;
 
 /// Signs users in, checks their requests, lists their sessions and ends them.
@@ -71,11 +80,12 @@ struct Inner {
     live: LivePolicy,
     accessed_every: NonZeroU32,
     accessed: AtomicU32,
-}
-
-struct Sink {
-    backend: Arc<dyn AuditBackend>,
-    delivery: Delivery,
+    rejections: Rejections,
+    recent: Recent,
+    /// Whether the background work was taken, or its absence told.
+    maintained: AtomicBool,
+    measured: bool,
+    telemetry: Arc<dyn Telemetry>,
 }
 
 impl SessionManager {
@@ -101,7 +111,7 @@ impl SessionManager {
     /// [`ErrorKind::Unconfirmed`] when a required audit sink failed. After any error no session of this call is live, save that an outage
     /// may leave one that nobody has tokens for.
     pub async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
-        self.scope().create(new, context).await
+        self.measure(Operation::Create, self.scope().create(new, context)).await
     }
 
     /// Checks a request's access token, and notes that its user was there.
@@ -113,7 +123,7 @@ impl SessionManager {
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::SessionEnded`] or [`ErrorKind::Superseded`]: not signed in.
     /// [`ErrorKind::Unavailable`]: not known.
     pub async fn authenticate(&self, token: &str, context: &RequestContext) -> Result<Authenticated> {
-        self.scope().authenticate(token, context).await
+        self.measure(Operation::Authenticate, self.scope().authenticate(token, context)).await
     }
 
     /// Checks an access token and leaves no trace: no activity, no audit.
@@ -121,7 +131,7 @@ impl SessionManager {
     /// # Errors
     /// Those of [`SessionManager::authenticate`].
     pub async fn peek(&self, token: &str) -> Result<Authenticated> {
-        self.scope().peek(token).await
+        self.measure(Operation::Peek, self.scope().peek(token)).await
     }
 
     /// Exchanges a refresh token for a new pair.
@@ -134,7 +144,7 @@ impl SessionManager {
     /// [`ErrorKind::ReplayDetected`] for a token used before: its session has been ended, and that is stored, before the error returns.
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::SessionEnded`], [`ErrorKind::Superseded`], [`ErrorKind::Unavailable`].
     pub async fn refresh(&self, token: &str, context: &RequestContext) -> Result<Refreshed> {
-        self.scope().refresh(token, context).await
+        self.measure(Operation::Refresh, self.scope().refresh(token, context)).await
     }
 
     /// Notes that the user of a new proof is the user of the session: advances the time of authentication, ends every token of the session
@@ -149,7 +159,11 @@ impl SessionManager {
         level: Option<&str>,
         context: &RequestContext,
     ) -> Result<Refreshed> {
-        self.scope().reauthenticate(session.into(), methods.iter().copied(), level, context).await
+        self.measure(
+            Operation::Reauthenticate,
+            self.scope().reauthenticate(session.into(), methods.iter().copied(), level, context),
+        )
+        .await
     }
 
     /// Refuses unless the session's last authentication is at most `max_age` old.
@@ -171,7 +185,7 @@ impl SessionManager {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<SessionPage> {
-        self.scope().list(Some(user), filter, cursor, limit).await
+        self.measure(Operation::List, self.scope().list(Some(user), filter, cursor, limit)).await
     }
 
     /// Lists everybody's sessions: for administrators.
@@ -179,7 +193,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the storage cannot; [`ErrorKind::InvalidCursor`].
     pub async fn list_all(&self, filter: SessionFilter, cursor: Option<Cursor>, limit: u32) -> Result<SessionPage> {
-        self.scope().list(None, filter, cursor, limit).await
+        self.measure(Operation::List, self.scope().list(None, filter, cursor, limit)).await
     }
 
     /// Counts a user's sessions, or everybody's.
@@ -187,7 +201,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the storage cannot count across users.
     pub async fn count(&self, user: Option<&UserId>, filter: SessionFilter) -> Result<Count> {
-        self.scope().count(user, filter).await
+        self.measure(Operation::List, self.scope().count(user, filter)).await
     }
 
     /// Looks a session up, only among the owner's where one is named.
@@ -195,7 +209,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unavailable`].
     pub async fn get(&self, owner: Option<&UserId>, session: impl Into<SessionKey>) -> Result<Option<SessionView>> {
-        self.scope().get(owner, session.into()).await
+        self.measure(Operation::Get, self.scope().get(owner, session.into())).await
     }
 
     /// Ends one session, only among the owner's where one is named. From its return on no token of the session is accepted.
@@ -209,7 +223,7 @@ impl SessionManager {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<EndedSession> {
-        self.scope().revoke_one(owner, session.into(), reason, context).await
+        self.measure(Operation::Revoke, self.scope().revoke_one(owner, session.into(), reason, context)).await
     }
 
     /// Ends all of a user's sessions but one, and returns those it ended.
@@ -223,7 +237,7 @@ impl SessionManager {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<Vec<EndedSession>> {
-        self.scope().revoke_user(user, Some(keep), reason, context).await
+        self.measure(Operation::Revoke, self.scope().revoke_user(user, Some(keep), reason, context)).await
     }
 
     /// Ends all of a user's sessions, also one that a storage's index has lost, and returns those it ended.
@@ -236,7 +250,7 @@ impl SessionManager {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<Vec<EndedSession>> {
-        self.scope().revoke_user(user, None, reason, context).await
+        self.measure(Operation::Revoke, self.scope().revoke_user(user, None, reason, context)).await
     }
 
     /// Ends the session with this name elsewhere: logout by the identity provider.
@@ -249,7 +263,7 @@ impl SessionManager {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<Vec<EndedSession>> {
-        self.scope().revoke_external(external, reason, context).await
+        self.measure(Operation::Revoke, self.scope().revoke_external(external, reason, context)).await
     }
 
     /// Ends the sessions of a user, or of everybody, that a filter matches.
@@ -263,30 +277,30 @@ impl SessionManager {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<Vec<EndedSession>> {
-        self.scope().revoke_matching(user, filter, reason, context).await
+        self.measure(Operation::Revoke, self.scope().revoke_matching(user, filter, reason, context)).await
     }
 
     /// Raises a user's epoch: every session below it ends at once, however many there are. The kept session gets new tokens, and its old
     /// ones end too: what a password change needs.
     ///
-    /// # Errors
-    /// [`ErrorKind::AlreadyEnded`] when the session to keep has ended; nothing was changed then.
-    pub async fn rotate_user(
-        &self,
-        user: &UserId,
-        keep: Option<SessionId>,
-        reason: &str,
-        context: &RequestContext,
-    ) -> Result<Rotated> {
-        self.scope().rotate_user(user, keep, reason, context).await
-    }
-
-    /// Raises everybody's epoch: sessions exactly one version behind live on for `grace`, all others end at once.
+    /// # Behaviour
+    /// With [`Rotation::expecting`] it is idempotent: repeated after an error it raises nothing a second time, and hands the kept session's
+    /// tokens out. The application repeats it within the request that holds the session; the client's own tokens are of the past by then.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the storage keeps no epochs.
-    pub async fn rotate_all(&self, grace: Duration, reason: &str, context: &RequestContext) -> Result<Rotated> {
-        self.scope().rotate_all(grace, false, reason, context).await
+    /// [`ErrorKind::AlreadyEnded`] when the session to keep has ended, and [`ErrorKind::Conflict`] when the epoch has another version than
+    /// expected; nothing was changed then.
+    pub async fn rotate_user(&self, user: &UserId, rotation: &Rotation, context: &RequestContext) -> Result<Rotated> {
+        self.measure(Operation::Rotate, self.scope().rotate_user(user, rotation, context)).await
+    }
+
+    /// Raises everybody's epoch: sessions exactly one version behind live on for the grace, all others end at once. Idempotent like
+    /// [`SessionManager::rotate_user`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the storage keeps no epochs; [`ErrorKind::Conflict`].
+    pub async fn rotate_all(&self, rotation: &Rotation, context: &RequestContext) -> Result<Rotated> {
+        self.measure(Operation::Rotate, self.scope().rotate_all(rotation, false, context)).await
     }
 
     /// Begins a new incarnation of everybody's epoch: every session ends, also those that a restored backup brought back.
@@ -294,7 +308,20 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the storage keeps no epochs.
     pub async fn rotate_after_restore(&self, reason: &str, context: &RequestContext) -> Result<Rotated> {
-        self.scope().rotate_all(Duration::ZERO, true, reason, context).await
+        self.measure(Operation::Rotate, self.scope().rotate_all(&Rotation::new(reason), true, context)).await
+    }
+
+    /// Everybody's epoch, and a user's: what [`Rotation::expecting`] expects.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    pub async fn epochs(&self, user: Option<&UserId>) -> Result<Epochs> {
+        self.scope().epochs(user).await
+    }
+
+    /// How many tokens from this address (for IPv6, its /64) were refused in the last minute or two, on this node.
+    pub fn rejections(&self, address: IpAddr) -> u32 {
+        self.0.rejections.count(Some(address), self.scope().now())
     }
 
     /// Changes a session's name, trust or attributes, only among the owner's where one is named. Repeats itself while others are faster.
@@ -309,7 +336,7 @@ impl SessionManager {
         change: &SessionChange,
         context: &RequestContext,
     ) -> Result<SessionView> {
-        self.scope().update(owner, session.into(), change, context).await
+        self.measure(Operation::Update, self.scope().update(owner, session.into(), change, context)).await
     }
 
     /// Notes that a session's user is there, without a token: for sockets and other long connections. Coalesced like
@@ -318,7 +345,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::SessionEnded`], [`ErrorKind::Unavailable`].
     pub async fn touch(&self, session: impl Into<SessionKey>) -> Result<SessionView> {
-        self.scope().touch(session.into()).await
+        self.measure(Operation::Touch, self.scope().touch(session.into())).await
     }
 
     /// Removes a session for good; a live one is ended first.
@@ -331,7 +358,7 @@ impl SessionManager {
         session: impl Into<SessionKey>,
         context: &RequestContext,
     ) -> Result<()> {
-        self.scope().delete(owner, session.into(), context).await
+        self.measure(Operation::Purge, self.scope().delete(owner, session.into(), context)).await
     }
 
     /// Removes at most `limit` sessions that ended longer ago than the policy's retention.
@@ -339,7 +366,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unavailable`].
     pub async fn delete_expired(&self, limit: u32) -> Result<Purged> {
-        self.scope().delete_expired(limit).await
+        self.measure(Operation::Purge, self.scope().delete_expired(limit)).await
     }
 
     /// Ends and removes everything stored of a user's sessions, and returns how many were removed. Audit sinks are the application's to
@@ -348,7 +375,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unavailable`]; repeating it is safe.
     pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<u64> {
-        self.scope().forget(user, context).await
+        self.measure(Operation::Purge, self.scope().forget(user, context)).await
     }
 
     /// How the storage is.
@@ -356,7 +383,7 @@ impl SessionManager {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when it cannot be reached.
     pub async fn check(&self) -> Result<Health> {
-        self.0.storage.check(self.scope().now()).await
+        self.measure(Operation::Check, self.0.storage.check(self.scope().now())).await
     }
 
     /// Returns when all audit sinks have made safe what they were told.
@@ -365,6 +392,16 @@ impl SessionManager {
     /// The first sink's that cannot.
     pub async fn flush(&self) -> Result<()> {
         self.0.flush().await
+    }
+
+    async fn measure<T>(&self, operation: Operation, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if !self.0.measured {
+            return work.await;
+        }
+        let begun = Instant::now();
+        let outcome = work.await;
+        self.0.telemetry.operation(operation, outcome.as_ref().map(drop).map_err(Error::kind), begun.elapsed());
+        outcome
     }
 
     fn scope(&self) -> Scope<'_> {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::authenticate::Refused;
 use super::request::{RefreshReplay, Refreshed, RequestContext};
+use super::revoke::unconfirmed;
 use super::scope::Scope;
 use crate::audit::AuditKind;
 use crate::control::RevocationReason;
@@ -11,6 +12,7 @@ use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::snapshot::Snapshot;
 use crate::storage::{Advance, AdvanceOutcome};
 use crate::suspicion::Occasion;
+use crate::telemetry::Incident;
 use crate::token::TokenKind;
 
 const REFRESH: &str = "refresh";
@@ -28,6 +30,7 @@ impl Scope<'_> {
         let now = self.now();
         let (snapshot, verified) = self.prove(&presented, now).await?;
         if !self.inner.rules.is_empty() && snapshot.state(now, self.inner.live).is_live() {
+            // A step-up that was asked for changes no generation; the refresh goes on and its session says so.
             self.suspect(Occasion::Refresh, &snapshot, context, now).await?;
         }
         let advance = Advance::new(snapshot.key(), verified.generation, self.inner.policy.refresh_grace, now);
@@ -35,7 +38,7 @@ impl Scope<'_> {
             AdvanceOutcome::Advanced(snapshot) => (snapshot, false),
             AdvanceOutcome::Converge(snapshot) => (snapshot, true),
             AdvanceOutcome::Ahead(snapshot) => {
-                self.report_rollback(&snapshot, verified.generation, context).await;
+                self.report_rollback(&snapshot, verified.generation, context).await?;
                 (snapshot, false)
             }
             AdvanceOutcome::Behind(snapshot) => {
@@ -63,23 +66,31 @@ impl Scope<'_> {
             Ok(ended) => ended,
             Err(error) => return error,
         };
-        if ended && self.listened() {
+        if ended.by_this_call && self.listened() {
             let mut happening = self.about(AuditKind::Suspicious, &snapshot.session, context);
             happening.event.reason = Some(RefreshReplay::of(snapshot, presented).as_str().to_owned());
             happening.event.details.insert("presented_generation".to_owned(), json!(presented));
             happening.event.details.insert("current_generation".to_owned(), json!(snapshot.control.generation));
-            self.emit_aside(vec![happening]).await;
+            let mut happenings = ended.happenings;
+            happenings.push(happening);
+            // The session has ended all the same, and a required sink is owed what it could not take.
+            self.emit_aside(happenings).await;
+        }
+        if ended.unconfirmed {
+            return unconfirmed(REFRESH);
         }
         Error::new(ErrorKind::ReplayDetected, REFRESH)
     }
 
-    async fn report_rollback(&self, snapshot: &Snapshot, presented: u64, context: &RequestContext) {
+    async fn report_rollback(&self, snapshot: &Snapshot, presented: u64, context: &RequestContext) -> Result<()> {
         tracing::error!(generation = presented, "the storage had lost a refresh: was it restored or failed over?");
-        if self.listened() {
-            let mut happening = self.about(AuditKind::Suspicious, &snapshot.session, context);
-            happening.event.reason = Some("storage_rollback".to_owned());
-            happening.event.details.insert("presented_generation".to_owned(), json!(presented));
-            self.emit_aside(vec![happening]).await;
+        self.inner.telemetry.incident(Incident::StorageRollback);
+        if !self.listened() {
+            return Ok(());
         }
+        let mut happening = self.about(AuditKind::Suspicious, &snapshot.session, context);
+        happening.event.reason = Some("storage_rollback".to_owned());
+        happening.event.details.insert("presented_generation".to_owned(), json!(presented));
+        self.emit(vec![happening]).await
     }
 }

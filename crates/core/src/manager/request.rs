@@ -201,6 +201,46 @@ pub struct Refreshed {
     pub converged: bool,
 }
 
+/// How an epoch is raised.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Rotation {
+    /// Why, for the audit trail: at most 1000 bytes, no control characters.
+    pub reason: String,
+    /// The session of the user that stays, with new tokens. Not for everybody's epoch.
+    pub keep: Option<SessionId>,
+    /// How long sessions one version behind live on. For everybody's epoch only; none by default.
+    pub grace: Duration,
+    /// The version that the epoch must still have.
+    pub expected: Option<u64>,
+}
+
+impl Rotation {
+    /// Raises the epoch for this reason, whatever its version.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), keep: None, grace: Duration::ZERO, expected: None }
+    }
+
+    /// Keeps one session of the user.
+    pub const fn keeping(mut self, session: SessionId) -> Self {
+        self.keep = Some(session);
+        self
+    }
+
+    /// Lets sessions one version behind live on for a while.
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Only if the epoch still has this version (see [`SessionManager::epochs`](crate::SessionManager::epochs)). So the same call may be
+    /// repeated after an error without raising the epoch twice, which would end a grace at once.
+    pub const fn expecting(mut self, version: u64) -> Self {
+        self.expected = Some(version);
+        self
+    }
+}
+
 /// A raised epoch.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

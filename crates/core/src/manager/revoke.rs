@@ -77,10 +77,20 @@ impl Scope<'_> {
         context: &RequestContext,
     ) -> Result<(Vec<EndedSession>, u64)> {
         let by = context.actor.clone().or_else(|| owner.cloned().map(Actor::User)).unwrap_or(Actor::System);
+        by.validate()?;
         self.announce_intent(subject).await?;
         let revoked = self.storage.revoke(&Revoke::new(target, reason, by, self.now())).await?;
         self.announce_done(subject).await;
         self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
+        if revoked.unconfirmed {
+            return Err(unconfirmed(REVOKE));
+        }
         Ok((revoked.sessions, revoked.already_ended))
     }
+}
+
+/// A change that was made, announced and recorded, and that a failover might still undo.
+pub(super) fn unconfirmed(operation: &'static str) -> Error {
+    let message = "it was done, but too few replicas have acknowledged it in time";
+    Error::new(ErrorKind::Unconfirmed, operation).because(message)
 }

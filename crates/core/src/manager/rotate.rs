@@ -1,31 +1,40 @@
 //! Rotate: end all sessions of a user, or of everybody, by raising an epoch.
 
-use std::time::Duration;
-
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::request::{Refreshed, RequestContext, Rotated};
-use super::scope::{Happening, Scope, subject_of_user};
+use super::create::accept_text;
+use super::delivery::Happening;
+use super::request::{Refreshed, RequestContext, Rotated, Rotation};
+use super::revoke::unconfirmed;
+use super::scope::{Scope, subject_of_user};
 use crate::audit::AuditKind;
 use crate::control::Actor;
+use crate::epoch::Epochs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::SessionId;
 use crate::storage::{Bump, BumpOutcome, BumpTarget, Bumped, Subject};
 use crate::user::UserId;
 
 const ROTATE: &str = "rotate";
 
+/// The most bytes that the reason of a rotation may have.
+const REASON: usize = 1000;
+
 impl Scope<'_> {
     pub(super) async fn rotate_user(
         &self,
         user: &UserId,
-        keep: Option<SessionId>,
-        reason: &str,
+        rotation: &Rotation,
         context: &RequestContext,
     ) -> Result<Rotated> {
         let now = self.now();
-        let target = BumpTarget::User { user: user.clone(), keep };
-        let bumped = self.bump(subject_of_user(user), Bump::new(target, self.incarnations()?, now)).await?;
+        let target = BumpTarget::User { user: user.clone(), keep: rotation.keep };
+        let bumped = self.bump(subject_of_user(user), target, rotation, false).await?;
+        let version = bumped.epochs.user.map_or(0, |epoch| epoch.version);
+        self.audit_rotation(Some(user), &bumped, version, rotation, context).await?;
+        if bumped.unconfirmed {
+            return Err(unconfirmed(ROTATE));
+        }
         let kept = match &bumped.kept {
             Some(snapshot) => {
                 let tokens = self.issue(snapshot, now).await?;
@@ -33,42 +42,37 @@ impl Scope<'_> {
             }
             None => None,
         };
-        let version = bumped.epochs.user.map_or(0, |epoch| epoch.version);
-        self.audit_rotation(Some(user), &bumped, version, reason, context).await?;
-        Ok(Rotated {
-            old_version: bumped.before.map(|epoch| epoch.version),
-            new_version: version,
-            grace_until: None,
-            kept,
-        })
+        Ok(rotated(&bumped, version, None, kept))
     }
 
     pub(super) async fn rotate_all(
         &self,
-        grace: Duration,
+        rotation: &Rotation,
         anew: bool,
-        reason: &str,
         context: &RequestContext,
     ) -> Result<Rotated> {
         if !self.storage.capabilities().epochs {
             return Err(Error::new(ErrorKind::Unsupported, ROTATE).because("this storage keeps no epochs"));
         }
-        let mut bump = Bump::new(BumpTarget::Global { grace }, self.incarnations()?, self.now());
-        bump.new_incarnation = anew;
-        let bumped = self.bump(Subject::Global, bump).await?;
+        let bumped = self.bump(Subject::Global, BumpTarget::Global { grace: rotation.grace }, rotation, anew).await?;
         let global = bumped.epochs.global;
         let version = global.map_or(0, |global| global.epoch.version);
-        self.audit_rotation(None, &bumped, version, reason, context).await?;
-        let grace_until = global.and_then(|global| global.grace_until);
-        Ok(Rotated {
-            old_version: bumped.before.map(|epoch| epoch.version),
-            new_version: version,
-            grace_until,
-            kept: None,
-        })
+        self.audit_rotation(None, &bumped, version, rotation, context).await?;
+        if bumped.unconfirmed {
+            return Err(unconfirmed(ROTATE));
+        }
+        Ok(rotated(&bumped, version, global.and_then(|global| global.grace_until), None))
     }
 
-    async fn bump(&self, subject: Subject, bump: Bump) -> Result<Bumped> {
+    pub(super) async fn epochs(&self, user: Option<&UserId>) -> Result<Epochs> {
+        self.storage.epochs(user).await
+    }
+
+    async fn bump(&self, subject: Subject, target: BumpTarget, rotation: &Rotation, anew: bool) -> Result<Bumped> {
+        accept_text("reason", Some(&rotation.reason), REASON)?;
+        let mut bump = Bump::new(target, self.incarnations()?, self.now());
+        bump.expected = rotation.expected;
+        bump.new_incarnation = anew;
         self.announce_intent(subject).await?;
         let outcome = self.storage.bump(&bump).await?;
         // Whatever it is, it is known: the subject may be remembered again.
@@ -87,7 +91,7 @@ impl Scope<'_> {
         user: Option<&UserId>,
         bumped: &Bumped,
         version: u64,
-        reason: &str,
+        rotation: &Rotation,
         context: &RequestContext,
     ) -> Result<()> {
         if !self.listened() {
@@ -97,10 +101,18 @@ impl Scope<'_> {
         let mut event = self.event(AuditKind::Rotated, actor, context);
         event.user_id = user.cloned();
         event.session_id = bumped.kept.as_ref().map(|kept| kept.session.id);
-        event.reason = Some(reason.to_owned());
+        event.reason = Some(rotation.reason.clone());
         event.details.insert("scope".to_owned(), json!(if user.is_some() { "user" } else { "global" }));
         event.details.insert("old_version".to_owned(), json!(bumped.before.map(|epoch| epoch.version)));
         event.details.insert("new_version".to_owned(), json!(version));
+        if !bumped.applied {
+            event.details.insert("repeated".to_owned(), json!(true));
+        }
         self.emit(vec![Happening { event, session: bumped.kept.as_ref().map(|kept| kept.session.clone()) }]).await
     }
+}
+
+fn rotated(bumped: &Bumped, version: u64, grace_until: Option<DateTime<Utc>>, kept: Option<Refreshed>) -> Rotated {
+    let old_version = if bumped.applied { bumped.before.map(|epoch| epoch.version) } else { version.checked_sub(1) };
+    Rotated { old_version, new_version: version, grace_until, kept }
 }

@@ -3,15 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
+use super::delivery::Happening;
 use super::{Inner, RequestContext};
-use crate::audit::{AuditBackend, AuditEvent, AuditKind, Delivery};
+use crate::audit::{AuditBackend, AuditEvent, AuditKind};
 use crate::clock::to_millis;
 use crate::control::Actor;
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use crate::id::SessionKey;
 use crate::session::Session;
 use crate::storage::{EndedSession, Notice, Phase, SessionStorage, Subject};
+use crate::telemetry::Incident;
 use crate::user::UserId;
 
 /// One operation's view of the manager.
@@ -35,12 +40,6 @@ pub(super) struct Pending {
     pub(super) happenings: Vec<Happening>,
 }
 
-/// An audit event with the session it is about.
-pub(super) struct Happening {
-    pub(super) event: AuditEvent,
-    pub(super) session: Option<Arc<Session>>,
-}
-
 impl Scope<'_> {
     pub(super) fn now(&self) -> DateTime<Utc> {
         to_millis(self.inner.clock.now())
@@ -51,9 +50,10 @@ impl Scope<'_> {
         !self.inner.sinks.is_empty() || !self.inner.observers.is_empty()
     }
 
-    /// An event about a session, done by the request's actor or else by the session's user.
+    /// An event about a session, done by the request's actor, or else by whoever acts in the session: its user, or somebody in their name.
     pub(super) fn about(&self, kind: AuditKind, session: &Arc<Session>, context: &RequestContext) -> Happening {
-        let actor = context.actor.clone().unwrap_or_else(|| Actor::User(session.user_id.clone()));
+        let acting = || session.actor.clone().unwrap_or_else(|| Actor::User(session.user_id.clone()));
+        let actor = context.actor.clone().unwrap_or_else(acting);
         let mut event = self.event(kind, actor, context);
         event.session_id = Some(session.id);
         event.user_id = Some(session.user_id.clone());
@@ -63,20 +63,30 @@ impl Scope<'_> {
     /// An event about no particular session.
     pub(super) fn event(&self, kind: AuditKind, actor: Actor, context: &RequestContext) -> AuditEvent {
         let mut event = AuditEvent::new(self.event_id(), kind, self.now(), actor);
-        event.client = context.client.clone();
-        event.client.ip_address =
-            event.client.ip_address.and_then(|address| self.inner.policy.ip_recording.apply(address));
+        event.client = self.as_recorded(&context.client);
         event.request_id.clone_from(&context.request_id);
         event
     }
 
     /// The events of ended sessions.
+    ///
+    /// # Behaviour
+    /// The id of an event about a session's end follows from the end, so that one that is told twice is recorded once.
     pub(super) fn endings(&self, kind: AuditKind, ended: &[EndedSession], context: &RequestContext) -> Vec<Happening> {
         let one = |ended: &EndedSession| {
             let mut happening = self.about(kind, &ended.session, context);
-            if let Some(revocation) = &ended.revocation {
-                happening.event.reason = Some(revocation.reason.to_string());
-                happening.event.actor = revocation.by.clone();
+            let revocation = ended.revocation.as_ref();
+            happening.event.reason = revocation.map(|revocation| revocation.reason.to_string());
+            match (kind, revocation) {
+                (AuditKind::Revoked | AuditKind::Evicted, Some(revocation)) => {
+                    happening.event.id = end_id(kind, "", &ended.session, revocation.at);
+                    happening.event.at = revocation.at;
+                    happening.event.actor = revocation.by.clone();
+                }
+                (AuditKind::Expired, _) => {
+                    happening.event.id = end_id(kind, "", &ended.session, ended.session.created_at);
+                }
+                _ => {}
             }
             happening
         };
@@ -92,7 +102,7 @@ impl Scope<'_> {
             return Ok(());
         }
         let Some(transaction) = self.transaction else {
-            return self.inner.deliver(&happenings, |_| true).await;
+            return self.inner.deliver(&happenings, false).await;
         };
         let events: Vec<AuditEvent> = happenings.iter().map(|happening| happening.event.clone()).collect();
         for sink in &transaction.joined {
@@ -149,32 +159,6 @@ impl Transaction<'_> {
 }
 
 impl Inner {
-    /// Tells sinks (those that `wanted` names) and observers.
-    pub(super) async fn deliver(&self, happenings: &[Happening], wanted: fn(Delivery) -> bool) -> Result<()> {
-        let mut outcome = Ok(());
-        if !self.sinks.is_empty() {
-            let events: Vec<AuditEvent> = happenings.iter().map(|happening| happening.event.clone()).collect();
-            for sink in self.sinks.iter().filter(|sink| wanted(sink.delivery)) {
-                match (sink.backend.record(&events).await, sink.delivery) {
-                    (Ok(()), _) => {}
-                    (Err(error), Delivery::BestEffort) => {
-                        tracing::warn!(%error, events = events.len(), "a best-effort audit sink failed");
-                    }
-                    (Err(error), Delivery::Required) => {
-                        let message = "the change was made, but a required audit sink failed";
-                        outcome = Err(Error::new(ErrorKind::Unconfirmed, "audit").because(message).with_source(error));
-                    }
-                }
-            }
-        }
-        for observer in &self.observers {
-            for happening in happenings {
-                observer.observe(&happening.event, happening.session.as_ref()).await;
-            }
-        }
-        outcome
-    }
-
     async fn announce(&self, notices: &[Notice]) -> Result<()> {
         if let Some(feed) = self.storage.feed() {
             feed.announce(notices).await?;
@@ -185,6 +169,7 @@ impl Inner {
 
     pub(super) async fn announce_late(&self, notices: &[Notice]) {
         if let Err(error) = self.announce(notices).await {
+            self.telemetry.incident(Incident::AnnouncementFailed);
             tracing::warn!(%error, "the end of a change could not be announced");
         }
     }
@@ -193,10 +178,27 @@ impl Inner {
         let Some(bus) = &self.bus else { return };
         for notice in notices {
             if let Err(error) = bus.publish(notice).await {
+                self.telemetry.incident(Incident::AnnouncementFailed);
                 tracing::warn!(%error, "the invalidation bus failed");
             }
         }
     }
+}
+
+/// The id of the one event that tells of a session's end: its time, and a digest of what it tells.
+pub(super) fn end_id(kind: AuditKind, detail: &str, session: &Session, at: DateTime<Utc>) -> uuid::Uuid {
+    let digest = Sha256::new()
+        .chain_update("sm-event/1")
+        .chain_update(session.id.as_bytes())
+        .chain_update(kind.as_str())
+        .chain_update(detail)
+        .finalize();
+    let mut tail = [0; 10];
+    for (to, from) in tail.iter_mut().zip(digest) {
+        *to = from;
+    }
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }
 
 /// What a session's or user's end is announced as.

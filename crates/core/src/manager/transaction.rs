@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::request::{Created, NewSession, RequestContext, Rotated, SessionChange, SessionView};
+use super::request::{
+    Created, NewSession, Refreshed, RequestContext, Rotated, Rotation, SessionChange, SessionPage, SessionView,
+};
 use super::scope::{Pending, Scope, Transaction};
 use super::{Inner, SessionManager};
-use crate::audit::{AuditBackend, Delivery};
+use crate::audit::AuditBackend;
 use crate::control::RevocationReason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{SessionId, SessionKey};
-use crate::storage::{EndedSession, SessionStorage};
+use crate::session::ExternalId;
+use crate::storage::{Cursor, EndedSession, SessionFilter, SessionStorage};
 use crate::user::UserId;
 
 /// A manager whose changes belong to the application's transaction.
@@ -40,7 +43,8 @@ impl SessionManager {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Misconfigured`] when the manager has required audit sinks and none joins the transaction;
+    /// [`ErrorKind::Misconfigured`] when a required audit sink of the manager does not join the transaction: one of `audits` must have the
+    /// same [`AuditBackend::name`];
     /// [`ErrorKind::Unsupported`] when `storage` is no view of a transaction.
     pub fn in_transaction<'a>(
         &self,
@@ -51,8 +55,10 @@ impl SessionManager {
             return Err(Error::new(ErrorKind::Unsupported, "in transaction")
                 .because("this storage is not part of a transaction"));
         }
-        if audits.is_empty() && self.0.sinks.iter().any(|sink| sink.delivery == Delivery::Required) {
-            let message = "a required audit sink must join the transaction";
+        let joins = |name: &str| audits.iter().any(|audit| audit.name() == name);
+        let required = self.0.sinks.iter().filter(|sink| sink.is_required()).map(|sink| sink.backend().name());
+        if let Some(absent) = required.into_iter().find(|name| !joins(name)) {
+            let message = format!("the required audit sink {absent:?} must join the transaction");
             return Err(Error::new(ErrorKind::Misconfigured, "in transaction").because(message));
         }
         let transaction = Transaction { joined: audits.to_vec(), pending: Mutex::default() };
@@ -99,14 +105,71 @@ impl ScopedManager<'_> {
     }
 
     /// See [`SessionManager::rotate_user`].
-    pub async fn rotate_user(
+    pub async fn rotate_user(&self, user: &UserId, rotation: &Rotation, context: &RequestContext) -> Result<Rotated> {
+        self.scope().rotate_user(user, rotation, context).await
+    }
+
+    /// See [`SessionManager::reauthenticate`].
+    pub async fn reauthenticate(
+        &self,
+        session: impl Into<SessionKey>,
+        methods: &[&str],
+        level: Option<&str>,
+        context: &RequestContext,
+    ) -> Result<Refreshed> {
+        self.scope().reauthenticate(session.into(), methods.iter().copied(), level, context).await
+    }
+
+    /// See [`SessionManager::revoke_external`].
+    pub async fn revoke_external(
+        &self,
+        external: ExternalId,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<Vec<EndedSession>> {
+        self.scope().revoke_external(external, reason, context).await
+    }
+
+    /// See [`SessionManager::revoke_matching`].
+    pub async fn revoke_matching(
+        &self,
+        user: Option<&UserId>,
+        filter: SessionFilter,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<Vec<EndedSession>> {
+        self.scope().revoke_matching(user, filter, reason, context).await
+    }
+
+    /// See [`SessionManager::list`].
+    pub async fn list(
         &self,
         user: &UserId,
-        keep: Option<SessionId>,
-        reason: &str,
+        filter: SessionFilter,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<SessionPage> {
+        self.scope().list(Some(user), filter, cursor, limit).await
+    }
+
+    /// See [`SessionManager::get`].
+    pub async fn get(&self, owner: Option<&UserId>, session: impl Into<SessionKey>) -> Result<Option<SessionView>> {
+        self.scope().get(owner, session.into()).await
+    }
+
+    /// See [`SessionManager::delete`].
+    pub async fn delete(
+        &self,
+        owner: Option<&UserId>,
+        session: impl Into<SessionKey>,
         context: &RequestContext,
-    ) -> Result<Rotated> {
-        self.scope().rotate_user(user, keep, reason, context).await
+    ) -> Result<()> {
+        self.scope().delete(owner, session.into(), context).await
+    }
+
+    /// See [`SessionManager::forget`].
+    pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<u64> {
+        self.scope().forget(user, context).await
     }
 
     /// See [`SessionManager::update`].
@@ -150,9 +213,7 @@ impl AfterCommit {
     pub async fn publish(self) {
         self.inner.announce_late(&self.pending.notices).await;
         // Required sinks have recorded the events inside the transaction; best-effort ones cannot fail the call.
-        if let Err(error) =
-            self.inner.deliver(&self.pending.happenings, |delivery| delivery == Delivery::BestEffort).await
-        {
+        if let Err(error) = self.inner.deliver(&self.pending.happenings, true).await {
             tracing::warn!(%error, "an event was not delivered after a commit");
         }
     }
