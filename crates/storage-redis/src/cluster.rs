@@ -38,6 +38,15 @@ impl Link for Clustered {
         Ok(stream::iter(calls).buffered(AT_ONCE).collect().await)
     }
 
+    async fn get_all(&self, keys: &[String]) -> RedisResult<Vec<Value>> {
+        let command = |key: &String| {
+            let mut command = redis::cmd("GET");
+            command.arg(key);
+            Command::new(key, command)
+        };
+        self.call_all(&keys.iter().map(command).collect::<Vec<_>>()).await?.into_iter().collect()
+    }
+
     async fn call_then(
         &self,
         route: &str,

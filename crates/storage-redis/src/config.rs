@@ -26,6 +26,8 @@ pub struct RedisStorageConfig {
     ///
     /// [`Durability::Acknowledged`] is one server with `appendonly yes` and `appendfsync always`, and no failover.
     pub durability: Durability,
+    /// How long ended sessions stay readable, by the servers' clocks: no shorter than the policy's own retention. Default 24 hours.
+    pub retention: Duration,
     /// How long notices stay in the feed, by the servers' clocks: longer than any access token lives. Default 1 hour.
     pub feed_retention: Duration,
     /// How long a user's epoch that was raised before the user had a session is kept. Default 30 days. Losing an epoch can only sign out.
@@ -39,8 +41,8 @@ pub struct RedisStorageConfig {
 /// How many replicas must have a revocation or a raised epoch before it counts as done.
 ///
 /// # Behaviour
-/// The call is followed by `WAIT` on the same connection. Too few in time is
-/// [`ErrorKind::Unconfirmed`](session_manager_core::ErrorKind::Unconfirmed): it was done, a failover might undo it, and repeating is harmless.
+/// The call is followed by `WAIT` on the same connection. With too few in time the outcome is
+/// [`unconfirmed`](session_manager_core::storage::Revoked::unconfirmed): it was done, a failover might undo it, and repeating is harmless.
 /// While a server waits, it answers nothing else on that connection: give
 /// [`acknowledging_over`](crate::RedisStorage::acknowledging_over) a connection of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,7 @@ impl Default for RedisStorageConfig {
         Self {
             prefix: "sm:".to_owned(),
             durability: Durability::Replicated { window: Duration::from_secs(10) },
+            retention: Duration::from_hours(24),
             feed_retention: Duration::from_hours(1),
             epoch_retention: Duration::from_hours(30 * 24),
             repair_interval: Duration::from_mins(1),
@@ -88,6 +91,17 @@ impl RedisStorageConfig {
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
+    }
+
+    /// Sets how long ended sessions stay.
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// How long a session's key outlives its absolute deadline, in milliseconds: the retention, and an hour for clocks that differ.
+    pub(crate) fn afterlife(&self) -> i64 {
+        millis(self.retention).saturating_add(3_600_000)
     }
 
     /// Sets how long notices stay.

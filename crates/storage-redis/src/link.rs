@@ -27,6 +27,9 @@ pub(crate) trait Link: Send + Sync {
     /// Many commands, in one go; the answers in their order. `Err` where nothing is known of any.
     async fn call_all(&self, commands: &[Command]) -> RedisResult<Vec<RedisResult<Value>>>;
 
+    /// The values of keys of any slots, in their order.
+    async fn get_all(&self, keys: &[String]) -> RedisResult<Vec<Value>>;
+
     /// One command and then `then`, on the same connection to the same node.
     async fn call_then(
         &self,
@@ -68,6 +71,17 @@ impl<C: ConnectionLike + Clone + Send + Sync> Link for Single<C> {
         }
         pipeline.ignore_errors();
         pipeline.query_async(&mut self.0.clone()).await
+    }
+
+    async fn get_all(&self, keys: &[String]) -> RedisResult<Vec<Value>> {
+        let mut command = redis::cmd("MGET");
+        for key in keys {
+            command.arg(key);
+        }
+        match self.call("", &command).await? {
+            Value::Array(values) if values.len() == keys.len() => Ok(values),
+            _ => Err((redis::ErrorKind::UnexpectedReturnType, "MGET").into()),
+        }
     }
 
     async fn call_then(

@@ -75,12 +75,12 @@ scripts! {
     INSERT = "insert";
     LIST = "list";
     ONCE = "once";
+    POINT = "point";
     PURGE = "purge";
     PUT = "put";
     RAISE = "raise";
     RELEASE = "release";
     REPLACE = "replace";
-    RESERVE = "reserve";
     REVOKE = "revoke";
     REVOKE_LISTED = "revoke_listed";
     REVOKE_USER = "revoke_user";

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::lock::Mutex;
 use redis::aio::ConnectionLike;
 use session_manager_core::storage::{
     Advance, AdvanceOutcome, Bump, BumpOutcome, Capabilities, Consistency, Count, Health, Insert, InsertOutcome,
@@ -25,9 +26,8 @@ use crate::link::{Link, Single};
 /// - Cloning is cheap and gives another handle to the same connection.
 /// - An operation is one round trip; two for [`update`](SessionStorage::update), for a revocation by filter, and where an external id is
 ///   involved; one more where a [`SessionKey`] lacks its locator, and once after a server has forgotten its scripts.
-/// - A future that is dropped leaves its script done or not begun. A dropped [`insert`](SessionStorage::insert) may leave its external id
-///   reserved for a minute.
-/// - Clean-up is native: a key goes 25 hours after the session's absolute deadline.
+/// - A future that is dropped leaves its script done or not begun.
+/// - Clean-up is native: a key goes an hour and [`RedisStorageConfig::retention`] after the session's absolute deadline.
 ///   [`PurgeScope::EndedBefore`](session_manager_core::storage::PurgeScope::EndedBefore) finds nothing.
 ///
 /// # Security
@@ -41,6 +41,8 @@ pub struct RedisStorage {
     pub(crate) confirmed: Arc<dyn Link>,
     pub(crate) keys: Keys,
     pub(crate) config: Arc<RedisStorageConfig>,
+    /// One at a time looks for a lost epoch among its copies.
+    pub(crate) recovering: Arc<Mutex<()>>,
 }
 
 impl RedisStorage {
@@ -83,7 +85,7 @@ impl RedisStorage {
 
     fn over(link: Arc<dyn Link>, config: RedisStorageConfig) -> Result<Self> {
         let keys = Keys::new(&config.prefix)?;
-        Ok(Self { confirmed: Arc::clone(&link), link, keys, config: Arc::new(config) })
+        Ok(Self { confirmed: Arc::clone(&link), link, keys, config: Arc::new(config), recovering: Arc::default() })
     }
 }
 

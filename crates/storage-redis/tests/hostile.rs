@@ -9,8 +9,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::cmd;
 use session_manager_core::storage::{
-    AdvanceOutcome, BumpTarget, Consistency, InsertOutcome, OnLimit, OnceKey, Purge, PurgeScope, Query, Revoke,
-    RevokeTarget, SessionPatch,
+    AdvanceOutcome, BumpOutcome, BumpTarget, Consistency, InsertOutcome, OnLimit, OnceKey, Purge, PurgeScope, Query,
+    Revoke, RevokeTarget, SessionPatch,
 };
 use session_manager_core::{Actor, ErrorKind, RevocationReason, SessionStorage, Snapshot, State};
 use session_manager_services::Redis;
@@ -400,11 +400,13 @@ async fn too_few_replicas_leave_it_done_and_unconfirmed() {
     let session = lab.login(&user("alice")).await;
     let target = RevokeTarget::One { key: session.key(), owner: None };
     let revoke = Revoke::new(target, RevocationReason::LOGOUT, Actor::System, lab.now());
-    let error = storage.revoke(&revoke).await.unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unconfirmed, true));
+    let revoked = storage.revoke(&revoke).await.unwrap();
+    assert_eq!((revoked.sessions.len(), revoked.unconfirmed), (1, true));
+    let again = storage.revoke(&revoke).await.unwrap();
+    assert_eq!((again.already_ended, again.unconfirmed), (1, true), "it waits for the first one's replicas");
     assert_eq!(lab.state(&session).await, State::Revoked);
     let bump = lab.bump_of(BumpTarget::User { user: user("alice"), keep: None });
-    assert_eq!(storage.bump(&bump).await.unwrap_err().kind(), ErrorKind::Unconfirmed);
+    assert!(matches!(storage.bump(&bump).await.unwrap(), BumpOutcome::Bumped(bumped) if bumped.unconfirmed));
     let epochs = storage.epochs(Some(&user("alice"))).await.unwrap();
     assert_eq!(epochs.user.map(|epoch| epoch.version), Some(2));
 }

@@ -1,5 +1,5 @@
 -- KEYS: session, user, index, ended, global
--- ARGV: now, max, ttl, mode, value, user id, incarnation, id, prefix, note
+-- ARGV: now, max, ttl, mode, value, user id, incarnation, id, prefix, note, afterlife
 local now, max, ttl, mode, value, user = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local old, u, g = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[5]))
 if old then
@@ -48,11 +48,12 @@ for n = 1, #living + 1 - max do
 end
 outlive(KEYS[2], ttl)
 outlive(KEYS[3], ttl)
--- What ended a day ago goes, a little with every insert; so do the oldest of very many ended ones. A key that
+local gone = now - tonumber(ARGV[11])
+-- What ended long enough ago goes, a little with every insert; so do the oldest of very many ended ones. A key that
 -- is on its way to another node stays for its time to live.
 for key, range in pairs({
-  [KEYS[3]] = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - 90000000, 'LIMIT', 0, 100),
-  [KEYS[4]] = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - 90000000, 'LIMIT', 0, 100),
+  [KEYS[3]] = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', gone, 'LIMIT', 0, 100),
+  [KEYS[4]] = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', gone, 'LIMIT', 0, 100),
 }) do
   for _, id in ipairs(range) do
     redis.call('ZREM', key, id)

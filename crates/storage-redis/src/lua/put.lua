@@ -1,5 +1,5 @@
 -- KEYS: session, user, index, ended
--- ARGV: value, id, user's epoch (16 bytes, or empty), user id
+-- ARGV: value, id, user's epoch (16 bytes, or empty), user id, afterlife
 local value, user = ARGV[1], ARGV[4]
 local old, u = unpack(redis.call('MGET', KEYS[1], KEYS[2]))
 if u and string.sub(u, 17) ~= user then return {'collision'} end
@@ -9,7 +9,7 @@ if old then
   end
 end
 local time = redis.call('TIME')
-local ttl = math.max(num(value, 68) - time[1] * 1000, 0) + 90000000
+local ttl = math.max(num(value, 68) - time[1] * 1000, 0) + tonumber(ARGV[5])
 if ARGV[3] ~= '' then
   if not u then
     redis.call('SET', KEYS[2], ARGV[3] .. user, 'PX', ttl)

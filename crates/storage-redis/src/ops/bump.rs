@@ -47,7 +47,8 @@ impl RedisStorage {
                 .with(if keep.is_some() { "1" } else { "" })
                 .with(anew(request))
                 .with(millis(self.config.epoch_retention));
-            let mut reply = Reply::of(self.run_confirmed(&call, "bump").await?)?;
+            let (answer, confirmed) = self.run_confirmed(&call).await?;
+            let mut reply = Reply::of(answer)?;
             let word = reply.word()?;
             if word == b"lost" && aim.heal {
                 self.restore_copy(user.shard()).await?;
@@ -67,7 +68,7 @@ impl RedisStorage {
             let global_epoch = global.as_deref().map(value::global_epoch).transpose()?;
             let epochs = Epochs::new(epoch(after.as_deref())?, global_epoch);
             let kept = kept.map(|kept| value::snapshot(&kept, after.as_deref(), global.as_deref())).transpose()?;
-            return Ok(BumpOutcome::Bumped(Bumped::new(epoch(before.as_deref())?, epochs, kept, applied)));
+            return Ok(bumped(Bumped::new(epoch(before.as_deref())?, epochs, kept, applied), confirmed));
         }
     }
 
@@ -102,7 +103,8 @@ impl RedisStorage {
                 .with(until)
                 .with(anew(request))
                 .with(&ahead);
-            let mut reply = Reply::of(self.run_confirmed(&call, "bump").await?)?;
+            let (answer, confirmed) = self.run_confirmed(&call).await?;
+            let mut reply = Reply::of(answer)?;
             let applied = match reply.word()?.as_slice() {
                 b"applied" => true,
                 b"repeated" => false,
@@ -113,7 +115,7 @@ impl RedisStorage {
             let epoch = |record: &[u8]| value::global_epoch(record).map(|global| global.epoch);
             let before = before.as_deref().map(epoch).transpose()?;
             let Some(record) = record else {
-                return Ok(BumpOutcome::Bumped(Bumped::new(before, Epochs::default(), None, applied)));
+                return Ok(bumped(Bumped::new(before, Epochs::default(), None, applied), confirmed));
             };
             // A repeated bump writes the copies again: the call before may have stopped half-way.
             if let Some(newer) = self.raise_all(&record).await?
@@ -127,10 +129,14 @@ impl RedisStorage {
                 continue;
             }
             let epochs = Epochs::new(None, Some(value::global_epoch(&record)?));
-            return Ok(BumpOutcome::Bumped(Bumped::new(before, epochs, None, applied)));
+            return Ok(bumped(Bumped::new(before, epochs, None, applied), confirmed));
         }
         Err(Failure::Answer("the copies of the global epoch outrun it"))
     }
+}
+
+fn bumped(bumped: Bumped, confirmed: bool) -> BumpOutcome {
+    BumpOutcome::Bumped(if confirmed { bumped } else { bumped.unconfirmed() })
 }
 
 fn expected(request: &Bump) -> Vec<u8> {

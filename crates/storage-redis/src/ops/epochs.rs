@@ -4,7 +4,6 @@ use redis::{Cmd, Value};
 use session_manager_core::{Clock, Epochs, Shard, SystemClock, UserId};
 
 use crate::error::{Failure, Outcome};
-use crate::link::Command;
 use crate::reply::{self, Reply};
 use crate::script::{self, Call};
 use crate::storage::RedisStorage;
@@ -56,6 +55,11 @@ impl RedisStorage {
         if self.restore_copy(shard).await? {
             return Ok(());
         }
+        // The record is missing: many find that at once, and one of them looks.
+        let recovering = self.recovering.lock().await;
+        if self.restore_copy(shard).await? {
+            return Ok(());
+        }
         if !self.recover_authority().await? {
             let key = self.keys.authority();
             let first = [incarnation, 1, 0, 0, u64::try_from(now).unwrap_or_default()].map(u64::to_be_bytes).concat();
@@ -63,6 +67,7 @@ impl RedisStorage {
             command.arg("SET").arg(&key).arg(first).arg("NX");
             self.link.call(&key, &command).await?;
         }
+        drop(recovering);
         self.restore_copy(shard).await.map(|_| ())
     }
 
@@ -84,9 +89,9 @@ impl RedisStorage {
     async fn copies(&self) -> Outcome<Vec<Option<Vec<u8>>>> {
         let mut copies = Vec::with_capacity(usize::from(Shard::COUNT));
         for shards in chunks() {
-            let commands: Vec<_> = shards.map(|number| self.get_copy(Shard::from_bits(number))).collect();
-            for answer in self.link.call_all(&commands).await? {
-                copies.push(reply::bytes(answer?)?);
+            let keys: Vec<_> = shards.map(|number| self.keys.shard(Shard::from_bits(number)).global()).collect();
+            for answer in self.link.get_all(&keys).await? {
+                copies.push(reply::bytes(answer)?);
             }
         }
         Ok(copies)
@@ -133,13 +138,6 @@ impl RedisStorage {
             let _: Result<(), Failure> = self.repair().await;
             SystemClock.sleep(self.config.repair_interval).await;
         }
-    }
-
-    fn get_copy(&self, shard: Shard) -> Command {
-        let key = self.keys.shard(shard).global();
-        let mut command = Cmd::new();
-        command.arg("GET").arg(&key);
-        Command::new(key, command)
     }
 }
 

@@ -1,84 +1,41 @@
-//! External ids: reserved in a slot of their own before the session is written, and released when it goes.
+//! External ids: each has a sorted set in a slot of its own that says which sessions may have it, by their absolute deadlines.
+//!
+//! It is written before the session and never trusted: what has an external id is what says so itself.
 
 use chrono::{DateTime, Utc};
 use session_manager_core::storage::EndedSession;
 use session_manager_core::{ExternalId, Locator, Session, SessionId, SessionKey};
 use uuid::Uuid;
 
-use super::lifetime;
 use crate::error::{Failure, Outcome};
 use crate::reply::Reply;
 use crate::script::{self, Call};
 use crate::storage::RedisStorage;
 use crate::value::Reader;
 
-/// How long a reservation whose session is not there yet counts: the insert that made it is still under way.
-const UNDER_WAY: i64 = 60_000;
-
-/// What became of a reservation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reservation {
-    /// It was made now.
-    New,
-    /// The same session had it already.
-    Own,
-    /// Another session has it.
-    Taken,
-}
-
-/// Who has an external id.
-struct Holder {
-    key: SessionKey,
-    since: i64,
-}
-
 impl RedisStorage {
-    /// Reserves a session's external id for it.
-    pub(crate) async fn reserve(
-        &self,
-        external: &ExternalId,
-        session: &Session,
-        now: DateTime<Utc>,
-    ) -> Outcome<Reservation> {
-        let key = self.keys.external(external);
-        let mut stale = Vec::new();
-        loop {
-            let call = script::RESERVE
-                .on([&key])
-                .with(holder(session))
-                .with(now.timestamp_millis().to_be_bytes().as_slice())
-                .with(lifetime(session, now))
-                .with(&stale);
-            let mut reply = Reply::of(self.run(&call).await?)?;
-            let held = match reply.word()?.as_slice() {
-                b"new" => return Ok(Reservation::New),
-                b"own" => return Ok(Reservation::Own),
-                b"taken" => reply.bytes()?,
-                _ => return Err(Failure::Answer("reserve")),
-            };
-            let other = decode(&held)?;
-            let has_it = match self.reading(&other.key).await? {
-                Some(found) => found.session.external.as_ref() == Some(external),
-                // Under way, or left behind by an insert that came to nothing, or by a session that was evicted.
-                None => now.timestamp_millis() < other.since.saturating_add(UNDER_WAY),
-            };
-            if has_it || held == stale {
-                return Ok(Reservation::Taken);
-            }
-            stale = held;
-        }
+    /// Notes that a session is about to have its external id, if it has one.
+    pub(crate) async fn point(&self, session: &Session, now: DateTime<Utc>) -> Outcome<()> {
+        let Some(external) = &session.external else { return Ok(()) };
+        let call = script::POINT
+            .on([&self.keys.external(external)])
+            .with(holder(session))
+            .with(session.expires_at.timestamp_millis())
+            .with(now.timestamp_millis().saturating_sub(self.config.afterlife()))
+            .with(self.lifetime(session, now));
+        self.run(&call).await.map(|_| ())
     }
 
-    /// The session that has an external id.
-    pub(crate) async fn holder_of(&self, external: &ExternalId) -> Outcome<Option<SessionKey>> {
+    /// The sessions that may have an external id.
+    pub(crate) async fn holders_of(&self, external: &ExternalId) -> Outcome<Vec<SessionKey>> {
         let key = self.keys.external(external);
-        let mut command = redis::cmd("GET");
-        command.arg(&key);
-        let held = crate::reply::bytes(self.link.call(&key, &command).await?)?;
-        Ok(held.map(|held| decode(&held)).transpose()?.map(|holder| holder.key))
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(&key).arg(0).arg(-1);
+        let held = Reply::of(self.link.call(&key, &command).await?)?;
+        held.rest().map(|holder| decode(&holder?)).collect()
     }
 
-    /// Gives back the external ids of sessions that are gone.
+    /// Takes sessions that are gone from their external ids.
     pub(crate) async fn release_all(&self, gone: &[EndedSession]) -> Outcome<()> {
         let calls: Vec<_> = gone.iter().filter_map(|one| self.release(&one.session)).collect();
         if !calls.is_empty() {
@@ -87,7 +44,7 @@ impl RedisStorage {
         Ok(())
     }
 
-    /// Gives back a session's external id, if it has one.
+    /// Takes a session from its external id, if it has one.
     pub(crate) fn release(&self, session: &Session) -> Option<Call> {
         let external = session.external.as_ref()?;
         Some(script::RELEASE.on([&self.keys.external(external)]).with(holder(session)))
@@ -98,11 +55,10 @@ fn holder(session: &Session) -> Vec<u8> {
     [session.id.as_bytes().as_slice(), session.user_id.locator().as_bytes()].concat()
 }
 
-fn decode(held: &[u8]) -> Outcome<Holder> {
+fn decode(held: &[u8]) -> Outcome<SessionKey> {
     let mut reader = Reader(held);
     let damaged = |_| Failure::Damaged("an external id's record");
     let id = SessionId::from(Uuid::from_bytes(reader.take().map_err(damaged)?));
     let locator = Locator::from_bytes(reader.take().map_err(damaged)?);
-    let since = i64::from_be_bytes(reader.take().map_err(damaged)?);
-    Ok(Holder { key: SessionKey::new(id, locator), since })
+    Ok(SessionKey::new(id, locator))
 }

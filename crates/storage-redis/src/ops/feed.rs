@@ -1,5 +1,7 @@
 //! The feed: sixteen streams, so that announcements do not meet at one node.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use redis::{Cmd, Value};
@@ -28,6 +30,10 @@ impl RevocationFeed for RedisStorage {
 
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, _: DateTime<Utc>) -> Result<FeedBatch> {
         self.poll(cursor, limit).await.map_err(|failure| failure.during("feed"))
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(self.config.feed_retention)
     }
 }
 

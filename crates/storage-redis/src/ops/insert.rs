@@ -3,8 +3,7 @@
 use session_manager_core::storage::{Insert, InsertOutcome};
 use session_manager_core::{Actor, Revocation, RevocationReason};
 
-use super::external::Reservation;
-use super::{ended, in_its_shard, lifetime};
+use super::{ended, in_its_shard};
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
 use crate::reply::Reply;
@@ -16,17 +15,10 @@ impl RedisStorage {
     pub(crate) async fn insert_session(&self, request: &Insert) -> Outcome<InsertOutcome> {
         let session = &request.record.session;
         in_its_shard(session, "insert")?;
-        let Some(external) = &session.external else { return self.insert_reserved(request).await };
-        // Its external id is in another slot: reserved first, so that it is never two sessions'.
-        let reservation = self.reserve(external, session, request.now).await?;
-        if reservation == Reservation::Taken {
-            return Ok(InsertOutcome::DuplicateId);
-        }
-        // After an error nothing is known: the reservation stays, and repeating the insert finds it.
-        let outcome = self.insert_reserved(request).await?;
-        let stored = matches!(&outcome, InsertOutcome::Inserted { snapshot, .. } if snapshot.session.external == session.external);
-        if reservation == Reservation::New
-            && !stored
+        // In another slot, and first: what is stored can be found by it from then on.
+        self.point(session, request.now).await?;
+        let outcome = self.insert_pointed(request).await?;
+        if let InsertOutcome::LimitReached { .. } = outcome
             && let Some(release) = self.release(session)
         {
             self.run(&release).await?;
@@ -34,7 +26,7 @@ impl RedisStorage {
         Ok(outcome)
     }
 
-    async fn insert_reserved(&self, request: &Insert) -> Outcome<InsertOutcome> {
+    async fn insert_pointed(&self, request: &Insert) -> Outcome<InsertOutcome> {
         let (session, now) = (&request.record.session, request.now);
         let place = self.keys.shard(session.id.shard());
         let locator = session.user_id.locator();
@@ -55,19 +47,20 @@ impl RedisStorage {
             .on(keys)
             .with(now.timestamp_millis())
             .with(request.limit.max)
-            .with(lifetime(session, now))
+            .with(self.lifetime(session, now))
             .with(mode)
             .with(value::encode(&request.record)?)
             .with(session.user_id.as_str())
             .with(request.incarnations.user.to_be_bytes().as_slice())
             .with(name(session.id))
             .with(place.sessions())
-            .with(value::note(&evicted));
+            .with(value::note(&evicted))
+            .with(self.config.afterlife());
         for _ in 0..3 {
             let mut reply = Reply::of(self.run(&call).await?)?;
             match reply.word()?.as_slice() {
                 b"lost" => {
-                    self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?
+                    self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?;
                 }
                 b"inserted" | b"same" => {
                     let (value, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);

@@ -29,9 +29,6 @@ use crate::script::Call;
 use crate::storage::RedisStorage;
 use crate::value;
 
-/// How long after its absolute deadline a session's key goes: a day for honest answers, an hour for clocks.
-const AFTERLIFE: i64 = 25 * 3_600_000;
-
 /// The locator to begin with where none is known: the script names the right one.
 const NOWHERE: Locator = Locator::from_bytes([0; 8]);
 
@@ -51,6 +48,11 @@ impl Aim {
 }
 
 impl RedisStorage {
+    /// How long a session's keys live, in milliseconds.
+    fn lifetime(&self, session: &Session, now: DateTime<Utc>) -> i64 {
+        (session.expires_at - now).num_milliseconds().max(0).saturating_add(self.config.afterlife())
+    }
+
     /// Calls a script.
     async fn run(&self, call: &Call) -> Outcome<Value> {
         Ok(self.send(&*self.link, call).await?)
@@ -77,9 +79,9 @@ impl RedisStorage {
         Ok(answers)
     }
 
-    /// Calls a script that ends sessions, and waits for replicas where that was asked for.
-    async fn run_confirmed(&self, call: &Call, operation: &'static str) -> Outcome<Value> {
-        let Some(acknowledge) = self.config.acknowledge else { return self.run(call).await };
+    /// Calls a script that ends sessions, and waits for replicas where that was asked for. Says whether enough have acknowledged it.
+    async fn run_confirmed(&self, call: &Call) -> Outcome<(Value, bool)> {
+        let Some(acknowledge) = self.config.acknowledge else { return Ok((self.run(call).await?, true)) };
         let mut wait = redis::cmd("WAIT");
         wait.arg(acknowledge.replicas).arg(crate::config::millis(acknowledge.timeout).max(1));
         let mut answers = self.confirmed.call_then(&call.route, &call.command, &wait).await?;
@@ -88,16 +90,12 @@ impl RedisStorage {
         }
         let answer = answers.0?;
         let replicas = answers.1.map_err(Failure::from).and_then(|value| crate::reply::number(&value));
-        if replicas.is_ok_and(|replicas| replicas >= i64::from(acknowledge.replicas)) {
-            return Ok(answer);
-        }
-        let message = "it was done, but too few replicas have acknowledged it in time";
-        Err(Error::new(ErrorKind::Unconfirmed, operation).because(message).into())
+        Ok((answer, replicas.is_ok_and(|replicas| replicas >= i64::from(acknowledge.replicas))))
     }
 
     /// Calls a script about a session: again where the session turns out to be another user's than its key says, and again after the
-    /// shard's copy of the global epoch has been restored. Answers the script's word and what follows it.
-    async fn on_session<F>(&self, key: &SessionKey, ending: Option<&'static str>, call: F) -> Outcome<(Vec<u8>, Reply)>
+    /// shard's copy of the global epoch has been restored. Answers the script's word, what follows it, and whether it is confirmed.
+    async fn on_session<F>(&self, key: &SessionKey, ending: bool, call: F) -> Outcome<(Vec<u8>, Reply, bool)>
     where
         F: Fn(&Place, Aim) -> Call + Sync,
     {
@@ -105,10 +103,8 @@ impl RedisStorage {
         let mut aim = Aim { locator: key.locator.unwrap_or(NOWHERE), heal: true };
         loop {
             let call = call(&place, aim);
-            let answer = match ending {
-                Some(operation) => self.run_confirmed(&call, operation).await?,
-                None => self.run(&call).await?,
-            };
+            let (answer, confirmed) =
+                if ending { self.run_confirmed(&call).await? } else { (self.run(&call).await?, true) };
             let mut reply = Reply::of(answer)?;
             let word = reply.word()?;
             match word.as_slice() {
@@ -124,7 +120,7 @@ impl RedisStorage {
                     self.restore_copy(key.id.shard()).await?;
                     aim.heal = false;
                 }
-                _ => return Ok((word, reply)),
+                _ => return Ok((word, reply, confirmed)),
             }
         }
     }
@@ -153,11 +149,6 @@ fn ended(
         Ok(EndedSession::new(snapshot.session, state, snapshot.control.revocation))
     };
     values.map(|session| one(session?)).collect()
-}
-
-/// How long a session's keys live, in milliseconds.
-fn lifetime(session: &Session, now: DateTime<Utc>) -> i64 {
-    (session.expires_at - now).num_milliseconds().max(0).saturating_add(AFTERLIFE)
 }
 
 /// # Errors

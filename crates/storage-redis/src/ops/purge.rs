@@ -19,8 +19,8 @@ impl RedisStorage {
                 Ok(Purged::new(Vec::new(), self.reading(key).await?.is_some()))
             }
             PurgeScope::One(key) => {
-                let (word, reply) = self
-                    .on_session(key, None, |place, aim| {
+                let (word, reply, _) = self
+                    .on_session(key, false, |place, aim| {
                         script::PURGE
                             .on([
                                 &place.user(aim.locator),

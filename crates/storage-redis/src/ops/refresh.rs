@@ -15,8 +15,8 @@ impl RedisStorage {
     pub(crate) async fn advance_session(&self, request: &Advance) -> Outcome<AdvanceOutcome> {
         let next = request.presented.saturating_add(1);
         loop {
-            let (word, mut reply) = self
-                .on_session(&request.key, None, |place, aim| {
+            let (word, mut reply, _) = self
+                .on_session(&request.key, false, |place, aim| {
                     script::ADVANCE
                         .on([&place.session(request.key.id), &place.user(aim.locator), &place.global()])
                         .with(request.now.timestamp_millis())
@@ -66,8 +66,8 @@ impl RedisStorage {
     ) -> Outcome<Replaced> {
         let tail = if with_body { value::tail(record)? } else { Vec::new() };
         let control = value::control(&record.control);
-        let (word, mut reply) = self
-            .on_session(key, None, |place, aim| {
+        let (word, mut reply, _) = self
+            .on_session(key, false, |place, aim| {
                 script::REPLACE
                     .on([&place.session(key.id), &place.user(aim.locator), &place.global()])
                     .with(now.timestamp_millis())

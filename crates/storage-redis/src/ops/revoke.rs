@@ -1,7 +1,7 @@
 //! Ending sessions.
 
 use session_manager_core::storage::{Revoke, RevokeTarget, Revoked, SessionFilter};
-use session_manager_core::{Error, ErrorKind, LivePolicy, SessionId, SessionKey, UserId};
+use session_manager_core::{Error, ErrorKind, ExternalId, LivePolicy, SessionId, SessionKey, UserId};
 
 use super::{Aim, ended};
 use crate::error::{Failure, Outcome};
@@ -19,10 +19,7 @@ impl RedisStorage {
         match &request.target {
             RevokeTarget::One { key, owner } => self.revoke_one(request, key, owner.as_ref()).await,
             RevokeTarget::User { user, except } => self.revoke_user(request, user, *except).await,
-            RevokeTarget::External(external) => match self.holder_of(external).await? {
-                Some(key) => self.revoke_one(request, &key, None).await,
-                None => Ok(Revoked::default()),
-            },
+            RevokeTarget::External(external) => self.revoke_external(request, external).await,
             RevokeTarget::Matching { user: Some(user), filter } => self.revoke_matching(request, user, filter).await,
             _ => unsupported(
                 "redis ends sessions by filter for one user at a time; for everybody, raise the global epoch",
@@ -34,8 +31,8 @@ impl RedisStorage {
         let now = request.now();
         let note = value::note(&request.revocation);
         let owner = owner.map(|owner| owner.locator().as_bytes().to_vec()).unwrap_or_default();
-        let (word, mut reply) = self
-            .on_session(key, Some("revoke"), |place, aim| {
+        let (word, mut reply, confirmed) = self
+            .on_session(key, true, |place, aim| {
                 let locator = aim.locator;
                 let keys = [
                     &*place.session(key.id),
@@ -56,14 +53,34 @@ impl RedisStorage {
             .await?;
         match word.as_slice() {
             b"absent" => Ok(Revoked::default()),
+            // A repeated call waits again, for what the first one did.
+            b"ended" if !confirmed => Ok(Revoked::new(Vec::new(), 1).unconfirmed()),
             b"ended" => Ok(Revoked::new(Vec::new(), 1)),
             b"revoked" => {
                 let (session, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
                 let sessions = std::iter::once(Ok(session));
-                Ok(Revoked::new(ended(sessions, user.as_deref(), global.as_deref(), now)?, 0))
+                let revoked = Revoked::new(ended(sessions, user.as_deref(), global.as_deref(), now)?, 0);
+                Ok(if confirmed { revoked } else { revoked.unconfirmed() })
             }
             _ => Err(Failure::Answer("revoke")),
         }
+    }
+
+    /// Ends all that have an external id, one after the other: they may be of several users, in as many slots.
+    async fn revoke_external(&self, request: &Revoke, external: &ExternalId) -> Outcome<Revoked> {
+        let mut all = Revoked::default();
+        let holders = self.holders_of(external).await?;
+        for holder in self.readings(&holders).await?.into_iter().flatten() {
+            // What was left behind by an insert that came to nothing leads to no session, or to one that has another name.
+            if holder.session.external.as_ref() != Some(external) {
+                continue;
+            }
+            let one = self.revoke_one(request, &holder.key(), None).await?;
+            all.already_ended = all.already_ended.saturating_add(one.already_ended);
+            all.unconfirmed |= one.unconfirmed;
+            all.sessions.extend(one.sessions);
+        }
+        Ok(all)
     }
 
     async fn revoke_user(&self, request: &Revoke, user: &UserId, except: Option<SessionId>) -> Outcome<Revoked> {
@@ -80,13 +97,14 @@ impl RedisStorage {
                 .with(except.map(name).unwrap_or_default())
                 .with(place.sessions())
                 .with(user.as_str());
-            let mut reply = Reply::of(self.run_confirmed(&call, "revoke").await?)?;
+            let (answer, confirmed) = self.run_confirmed(&call).await?;
+            let mut reply = Reply::of(answer)?;
             match reply.word()?.as_slice() {
                 b"lost" if aim.heal => {
                     self.restore_copy(user.shard()).await?;
                     aim.heal = false;
                 }
-                b"revoked" => return revoked(reply, request, 0),
+                b"revoked" => return revoked(reply, request, 0, confirmed),
                 _ => return Err(Failure::Answer("revoke")),
             }
         }
@@ -114,10 +132,11 @@ impl RedisStorage {
             for snapshot in meant {
                 call = call.with(name(snapshot.session.id)).with(snapshot.control.version.to_be_bytes().as_slice());
             }
-            let mut reply = Reply::of(self.run_confirmed(&call, "revoke").await?)?;
+            let (answer, confirmed) = self.run_confirmed(&call).await?;
+            let mut reply = Reply::of(answer)?;
             match reply.word()?.as_slice() {
                 b"changed" => {}
-                b"revoked" => return revoked(reply, request, already),
+                b"revoked" => return revoked(reply, request, already, confirmed),
                 _ => return Err(Failure::Answer("revoke")),
             }
         }
@@ -127,9 +146,10 @@ impl RedisStorage {
     }
 }
 
-fn revoked(mut reply: Reply, request: &Revoke, already: u64) -> Outcome<Revoked> {
+fn revoked(mut reply: Reply, request: &Revoke, already: u64, confirmed: bool) -> Outcome<Revoked> {
     let (user, global) = (reply.filled()?, reply.filled()?);
-    Ok(Revoked::new(ended(reply.rest(), user.as_deref(), global.as_deref(), request.now())?, already))
+    let revoked = Revoked::new(ended(reply.rest(), user.as_deref(), global.as_deref(), request.now())?, already);
+    Ok(if confirmed { revoked } else { revoked.unconfirmed() })
 }
 
 fn unsupported<T>(message: &'static str) -> Outcome<T> {

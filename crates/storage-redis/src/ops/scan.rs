@@ -7,7 +7,6 @@ use redis::Cmd;
 use session_manager_core::storage::{PutOutcome, ScanCursor, ScanPage, SessionScan};
 use session_manager_core::{Error, ErrorKind, Result, SessionKey, Snapshot};
 
-use super::external::Reservation;
 use super::in_its_shard;
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
@@ -111,21 +110,15 @@ impl RedisStorage {
             return Ok(PutOutcome::Kept);
         }
         self.adopt(snapshot).await?;
-        let now = session.created_at;
-        let reservation = match &session.external {
-            Some(external) => self.reserve(external, session, now).await?,
-            None => Reservation::Own,
-        };
-        if reservation == Reservation::Taken {
-            return Ok(PutOutcome::Kept);
-        }
+        self.point(session, session.created_at).await?;
         let (place, locator) = (self.keys.shard(session.id.shard()), session.user_id.locator());
         let call = script::PUT
             .on([&place.session(session.id), &place.user(locator), &place.index(locator), &place.ended(locator)])
             .with(value::encode(&snapshot.record())?)
             .with(name(session.id))
             .with(snapshot.epochs.user.map(value::encode_epoch).unwrap_or_default())
-            .with(session.user_id.as_str());
+            .with(session.user_id.as_str())
+            .with(self.config.afterlife());
         let mut reply = Reply::of(self.run(&call).await?)?;
         match reply.word()?.as_slice() {
             b"written" => {
@@ -136,14 +129,7 @@ impl RedisStorage {
                 }
                 Ok(PutOutcome::Written)
             }
-            b"kept" => {
-                if reservation == Reservation::New
-                    && let Some(release) = self.release(session)
-                {
-                    self.run(&release).await?;
-                }
-                Ok(PutOutcome::Kept)
-            }
+            b"kept" => Ok(PutOutcome::Kept),
             b"collision" => Err(COLLISION),
             _ => Err(Failure::Answer("put")),
         }

@@ -28,7 +28,7 @@ impl RedisStorage {
         for (answer, touch) in answers.into_iter().zip(batch) {
             let mut word = Reply::of(answer)?.word()?;
             if matches!(word.as_slice(), b"elsewhere" | b"lost") {
-                (word, _) = self.on_session(&touch.key, None, |place, aim| call(touch, now, place, aim)).await?;
+                (word, ..) = self.on_session(&touch.key, false, |place, aim| call(touch, now, place, aim)).await?;
             }
             touched += u64::from(word == b"touched");
         }
@@ -50,5 +50,6 @@ fn call(touch: &Touch, now: DateTime<Utc>, place: &Place, aim: Aim) -> Call {
         .with(aim.heal())
         .with(touch.last_activity.timestamp_millis())
         .with(touch.idle_expires_at.timestamp_millis())
+        .with(touch.stale_before().timestamp_millis())
         .with(name(id))
 }

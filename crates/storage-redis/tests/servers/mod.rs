@@ -23,7 +23,9 @@ pub fn config() -> RedisStorageConfig {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    RedisStorageConfig::new().prefix(format!("t{}-{number}-{nanos:x}:", std::process::id()))
+    // Histories of the kit go on for days, and compare what ended long ago.
+    let retention = std::time::Duration::from_hours(24 * 365);
+    RedisStorageConfig::new().prefix(format!("t{}-{number}-{nanos:x}:", std::process::id())).retention(retention)
 }
 
 /// A server's address, and the server where it is the test's own.
