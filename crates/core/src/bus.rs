@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, poll_fn};
 
 use crate::error::Result;
+use crate::random::Random;
 use crate::storage::Notice;
 
 /// Carries notices. It only shortens delays: what it loses is found by the feed or by reading the storage.
@@ -61,11 +62,11 @@ impl LocalBus {
     }
 }
 
-#[async_trait]
-impl InvalidationBus for LocalBus {
-    async fn publish(&self, notice: &Notice) -> Result<()> {
+impl LocalBus {
+    /// Tells every subscriber of this process.
+    pub fn tell(&self, event: BusEvent) {
         let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain_mut(|subscriber| match subscriber.sender.try_send(BusEvent::Notice(*notice)) {
+        subscribers.retain_mut(|subscriber| match subscriber.sender.try_send(event) {
             Ok(()) => true,
             Err(error) if error.is_full() => {
                 subscriber.behind.store(true, Ordering::Release);
@@ -75,6 +76,13 @@ impl InvalidationBus for LocalBus {
             }
             Err(_) => false,
         });
+    }
+}
+
+#[async_trait]
+impl InvalidationBus for LocalBus {
+    async fn publish(&self, notice: &Notice) -> Result<()> {
+        self.tell(BusEvent::Notice(*notice));
         Ok(())
     }
 
@@ -102,6 +110,73 @@ impl fmt::Debug for LocalBus {
     }
 }
 
+/// What a bus between nodes is made of, whatever carries it: the form of its messages, and the subscribers of this process.
+///
+/// # Behaviour
+/// - A message is a line of text. One that this version does not understand is heard as [`BusEvent::Lost`]: look everything up again.
+/// - What this node sent comes back to it as a heartbeat only: its own subscribers were told when it was published.
+pub struct BusRelay {
+    local: LocalBus,
+    node: String,
+}
+
+/// The first word of every message.
+const MESSAGE: &str = "sm1";
+
+impl BusRelay {
+    /// A relay of a node with a random name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the random source fails.
+    pub fn new(random: &dyn Random) -> Result<Self> {
+        let mut name = [0; 8];
+        random.fill(&mut name)?;
+        Ok(Self { local: LocalBus::new(), node: format!("{:016x}", u64::from_be_bytes(name)) })
+    }
+
+    /// Tells this process, and returns the message for all others.
+    pub fn publish(&self, notice: &Notice) -> String {
+        self.local.tell(BusEvent::Notice(*notice));
+        // A notice holds an id, a word and a time: it always has a JSON form.
+        let notice = serde_json::to_string(notice).unwrap_or_default();
+        format!("{MESSAGE} {} {notice}", self.node)
+    }
+
+    /// The message that says that nothing happened.
+    pub fn heartbeat(&self) -> String {
+        format!("{MESSAGE} {}", self.node)
+    }
+
+    /// Tells this process what came from the bus.
+    pub fn hear(&self, message: &str) {
+        let mut words = message.splitn(3, ' ');
+        let (first, node, notice) = (words.next(), words.next(), words.next());
+        let event = match (first == Some(MESSAGE), node, notice) {
+            (true, Some(node), _) if node == self.node => BusEvent::Heartbeat,
+            (true, Some(_), None) => BusEvent::Heartbeat,
+            (true, Some(_), Some(notice)) => serde_json::from_str(notice).map_or(BusEvent::Lost, BusEvent::Notice),
+            _ => BusEvent::Lost,
+        };
+        self.local.tell(event);
+    }
+
+    /// Tells this process that messages may have been lost.
+    pub fn lost(&self) {
+        self.local.tell(BusEvent::Lost);
+    }
+
+    /// What this process is told from now on.
+    pub fn subscribe(&self) -> BoxStream<'static, BusEvent> {
+        self.local.subscribe()
+    }
+}
+
+impl fmt::Debug for BusRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusRelay").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -109,6 +184,27 @@ mod tests {
     use crate::storage::{Phase, Subject};
     use chrono::DateTime;
     use futures_util::FutureExt;
+
+    #[test]
+    fn a_relay_hears_others_and_not_itself() {
+        let random = crate::random::SystemRandom::new().unwrap();
+        let (here, there) = (BusRelay::new(&random).unwrap(), BusRelay::new(&random).unwrap());
+        let (mut ours, mut theirs) = (here.subscribe(), there.subscribe());
+        let mut next = |stream: &mut BoxStream<'static, BusEvent>| stream.next().now_or_never().flatten();
+        let notice = Notice::new(Subject::Global, Phase::Done, DateTime::UNIX_EPOCH);
+        let message = here.publish(&notice);
+        assert_eq!(next(&mut ours), Some(BusEvent::Notice(notice)), "at once");
+        here.hear(&message);
+        assert_eq!(next(&mut ours), Some(BusEvent::Heartbeat), "an echo");
+        there.hear(&message);
+        there.hear(&here.heartbeat());
+        for unknown in ["", "sm2 a", "sm1", &format!("{} ?", here.heartbeat())] {
+            there.hear(unknown);
+        }
+        let heard: Vec<_> = std::iter::from_fn(|| next(&mut theirs)).collect();
+        let lost = BusEvent::Lost;
+        assert_eq!(heard, [BusEvent::Notice(notice), BusEvent::Heartbeat, lost, lost, lost, lost]);
+    }
 
     #[test]
     fn a_slow_subscriber_hears_that_it_missed_something() {

@@ -28,7 +28,7 @@ pub use audit::{AuditBackend, AuditEvent, AuditKind, Delivery, NoopAudit, Sessio
 pub use backend::{
     BackendCapabilities, ClaimedEpoch, ClaimedEpochs, IssueContext, Presented, SessionBackend, TokenPair, Verified,
 };
-pub use bus::{BusEvent, InvalidationBus, LocalBus};
+pub use bus::{BusEvent, BusRelay, InvalidationBus, LocalBus};
 pub use client::{ClientInfo, Device, DeviceKind, Location};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{Actor, Control, Revocation, RevocationReason, Seed};

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod bus;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod config;
@@ -14,5 +15,6 @@ mod script;
 mod storage;
 mod value;
 
+pub use bus::RedisBus;
 pub use config::{Acknowledge, RedisStorageConfig};
 pub use storage::RedisStorage;

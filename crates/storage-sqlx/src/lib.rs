@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+mod bus;
 mod config;
 mod details;
 mod dialect;
@@ -19,6 +21,8 @@ mod statement;
 mod storage;
 mod value;
 
+#[cfg(feature = "postgres")]
+pub use bus::PgBus;
 pub use config::{EpochColumns, EpochTable, ExtraKind, FeedTable, OnceTable, SessionTable};
 pub use dialect::Dialect;
 pub use encoding::{AddressEncoding, IdEncoding, JsonEncoding, TimeEncoding, UserIdEncoding};
