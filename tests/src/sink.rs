@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Error, ErrorKind, Result};
 
 /// Remembers every event.
@@ -47,6 +48,10 @@ impl RememberingSink {
 
 #[async_trait]
 impl AuditBackend for RememberingSink {
+    fn name(&self) -> &'static str {
+        "remembering"
+    }
+
     async fn record(&self, events: &[AuditEvent]) -> Result<()> {
         if self.failing.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "audit"));
@@ -57,5 +62,9 @@ impl AuditBackend for RememberingSink {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }

@@ -107,7 +107,8 @@ impl SuspicionRule for OtherAgent {
     }
 
     async fn judge(&self, evidence: &Evidence<'_>) -> Result<Option<SuspicionAction>> {
-        Ok((evidence.client.user_agent != evidence.session.user_agent).then_some(self.0))
+        let differs = evidence.session.is_some_and(|session| evidence.client.user_agent != session.user_agent);
+        Ok(differs.then_some(self.0))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use session_manager_core::storage::SessionFilter;
 use session_manager_core::{
     AuditKind, ClientInfo, Delivery, Enrichment, Error, ErrorKind, Location, ManualClock, NewSession, NoopAudit,
@@ -144,6 +145,10 @@ impl SessionEnricher for Enricher {
             Self::Broken => Err(Error::new(ErrorKind::Unavailable, "enrich")),
             Self::Hanging => std::future::pending().await,
         }
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }
 

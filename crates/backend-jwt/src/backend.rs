@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use session_manager_core::token::ReferenceTokens;
 use session_manager_core::{
@@ -120,5 +121,10 @@ impl SessionBackend for JwtBackend {
         let expires_at =
             DateTime::from_timestamp(context.access_expires_at.timestamp(), 0).unwrap_or(context.access_expires_at);
         Ok(TokenPair::new(access, refresh, snapshot, &IssueContext::new(context.now, expires_at)))
+    }
+
+    /// None: its keys are given to it, and nothing is fetched.
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }

@@ -104,6 +104,9 @@ impl MemoryStorageConfig {
         if self.max_sessions == 0 || self.max_remembered == 0 || self.feed_capacity == 0 {
             return wrong("max_sessions, max_remembered and feed_capacity must be at least 1");
         }
+        if self.feed_retention.is_zero() {
+            return wrong("feed_retention must be longer than nothing");
+        }
         Ok(())
     }
 }
@@ -125,7 +128,8 @@ mod tests {
             (fine().shards(8192), false),
             (fine().max_sessions(0), false),
             (fine().max_remembered(0), false),
-            (fine().feed(Duration::ZERO, 0), false),
+            (fine().feed(Duration::from_hours(1), 0), false),
+            (fine().feed(Duration::ZERO, 1), false),
         ] {
             assert_eq!(config.validate().is_ok(), ok, "{config:?}");
         }

@@ -69,14 +69,18 @@ impl MemoryStorage {
     }
 
     fn revoke_external(&self, external: &ExternalId, revocation: &Arc<Revocation>) -> Revoked {
-        while let Some((number, id)) = self.table().by_external(external) {
-            let mut shard = self.table().write(number);
-            // Between the two locks the session may have been removed and its external id given to another one.
-            if let Some(snapshot) = shard.read(id).filter(|one| one.session.external.as_ref() == Some(external)) {
-                return end_live(&mut shard, [snapshot], revocation);
-            }
+        let (mut revoked, holders) = (Revoked::default(), self.table().by_external(external));
+        for holders in holders.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((number, _)) = holders.first() else { continue };
+            // All of one user's stand in one shard and end in one step. Between the two locks a session may have been removed, or renamed.
+            let mut shard = self.table().write(*number);
+            let found = holders.iter().filter_map(|(_, id)| shard.read(*id));
+            let named: Vec<_> = found.filter(|one| one.session.external.as_ref() == Some(external)).collect();
+            let ended = end_live(&mut shard, named, revocation);
+            revoked.sessions.extend(ended.sessions);
+            revoked.already_ended = revoked.already_ended.saturating_add(ended.already_ended);
         }
-        Revoked::default()
+        revoked
     }
 
     /// Shard by shard: each user's sessions in one step, but nobody waits while everybody's are examined.

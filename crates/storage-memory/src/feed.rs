@@ -88,6 +88,11 @@ impl RevocationFeed for Feed {
         let notices = taken.into_iter().filter(|notice| cursor.is_some() || matter(notice)).collect();
         Ok(FeedBatch::new(notices, FeedCursor(next.to_string()), next >= end))
     }
+
+    /// As configured. Whoever misses one that the bound on their number took earlier is told so by an error.
+    fn retention(&self) -> Option<Duration> {
+        Some(self.retention)
+    }
 }
 
 #[cfg(test)]

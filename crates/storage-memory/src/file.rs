@@ -145,7 +145,7 @@ impl MemoryStorage {
                 let (id, table) = (record.session.id, self.table());
                 let mut opened = table.open(id, record.session.user_id.shard());
                 let free = matches!(table.occupant(&opened, id), Occupant::Free);
-                if !free || !table.claim_external(record.session.external.as_ref(), &opened, id) {
+                if !free {
                     return Err(damaged);
                 }
                 if !table.claim_room(self.config().max_sessions) {

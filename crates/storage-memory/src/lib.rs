@@ -4,6 +4,7 @@
 mod config;
 mod ending;
 mod error;
+mod externals;
 mod feed;
 mod file;
 mod once;

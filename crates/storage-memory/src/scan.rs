@@ -41,7 +41,7 @@ impl SessionScan for Inner {
     }
 
     /// # Behaviour
-    /// Beside what the trait says: an id or external id that is another user's is kept as well. `Unavailable` when the storage is full.
+    /// Beside what the trait says: `Unavailable` when the storage is full.
     async fn put(&self, snapshot: &Snapshot) -> Result<PutOutcome> {
         self.put_now(snapshot)
     }
@@ -63,7 +63,7 @@ impl Inner {
     /// One attempt under the user's lock; `None` if the global epoch is behind that of the snapshot.
     fn try_put(&self, snapshot: &Snapshot) -> Result<Option<PutOutcome>> {
         let (session, table) = (&snapshot.session, &self.table);
-        let (id, external) = (session.id, session.external.as_ref());
+        let id = session.id;
         let mut opened = table.open(id, session.user_id.shard());
         let there = match table.occupant(&opened, id) {
             Occupant::Free => None,
@@ -77,17 +77,11 @@ impl Inner {
         if snapshot.epochs.global.is_some_and(|theirs| ours != Some(raised(ours, theirs))) {
             return Ok(None);
         }
-        if !table.claim_external(external, &opened, id) {
-            return Ok(Some(PutOutcome::Kept));
-        }
         if let Some(there) = there {
-            if there.session.external.as_ref() != external {
-                table.release_external(there.session.external.as_ref());
-            }
+            table.rename(&opened, id, there.session.external.as_ref(), session.external.as_ref());
             opened.home.store(id, session, &snapshot.control);
         } else {
             if !table.claim_room(self.config.max_sessions) {
-                table.release_external(external);
                 return Err(MemoryError::Full.during("put"));
             }
             table.add(&mut opened, snapshot.record());

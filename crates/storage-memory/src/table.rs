@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use session_manager_core::{ExternalId, GlobalEpoch, SessionId, SessionRecord, Shard as Place, Snapshot};
 
+use crate::externals::Externals;
 use crate::shard::Shard;
 
 /// The sessions of everybody.
@@ -16,8 +17,7 @@ use crate::shard::Shard;
 ///
 /// # Lock order
 /// Shards by ascending number, then strays, then externals. Nobody who holds a later one takes an earlier one, and no lock is held across an
-/// await. An id is given away only under the write lock of the shard it hints at, an external id only under the lock of externals: both are
-/// therefore unique across shards.
+/// await. An id is given away only under the write lock of the shard it hints at, and is therefore unique across shards.
 ///
 /// No code panics while it holds a lock, so that a poisoned one, should there be any, protects consistent data and is used on.
 pub(crate) struct Table {
@@ -26,7 +26,7 @@ pub(crate) struct Table {
     shift: u32,
     strays: RwLock<HashMap<SessionId, usize>>,
     stray_count: AtomicUsize,
-    externals: Mutex<HashMap<ExternalId, (usize, SessionId)>>,
+    externals: Externals,
     total: AtomicUsize,
 }
 
@@ -60,7 +60,7 @@ impl Table {
             shift: Place::COUNT.trailing_zeros().saturating_sub(shards.trailing_zeros()),
             strays: RwLock::default(),
             stray_count: AtomicUsize::new(0),
-            externals: Mutex::default(),
+            externals: Externals::default(),
             total: AtomicUsize::new(0),
         }
     }
@@ -161,12 +161,15 @@ impl Table {
         self.total.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Lets a session in whose id is free, whose external id is claimed and which is counted already.
+    /// Lets a session in whose id is free and which is counted already.
     pub(crate) fn add(&self, opened: &mut Opened<'_>, record: SessionRecord) {
         if opened.hinted.is_some() {
             let mut strays = self.strays.write().unwrap_or_else(PoisonError::into_inner);
             strays.insert(record.session.id, opened.number);
             self.stray_count.store(strays.len(), Ordering::Relaxed);
+        }
+        if let Some(external) = &record.session.external {
+            self.externals.add(external, record.session.id, opened.number);
         }
         opened.home.add(record);
     }
@@ -180,33 +183,33 @@ impl Table {
             self.stray_count.store(strays.len(), Ordering::Relaxed);
         }
         if let Some(external) = &snapshot.session.external {
-            self.externals().remove(external);
+            self.externals.remove(external, id);
         }
         self.give_room_back();
         Some(snapshot)
     }
 
-    fn externals(&self) -> MutexGuard<'_, HashMap<ExternalId, (usize, SessionId)>> {
-        self.externals.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The sessions with this name elsewhere, by the number of their shard.
+    pub(crate) fn by_external(&self, external: &ExternalId) -> Vec<(usize, SessionId)> {
+        self.externals.holders(external)
     }
 
-    pub(crate) fn by_external(&self, external: &ExternalId) -> Option<(usize, SessionId)> {
-        self.externals().get(external).copied()
-    }
-
-    /// Gives an external id to a session, unless another one has it.
-    pub(crate) fn claim_external(&self, external: Option<&ExternalId>, opened: &Opened<'_>, id: SessionId) -> bool {
-        let Some(external) = external else { return true };
-        let mut externals = self.externals();
-        match externals.get(external) {
-            Some((_, holder)) => *holder == id,
-            None => externals.insert(external.clone(), (opened.number, id)).is_none(),
+    /// Gives a session of an opened shard another name elsewhere than it has.
+    pub(crate) fn rename(
+        &self,
+        opened: &Opened<'_>,
+        id: SessionId,
+        before: Option<&ExternalId>,
+        after: Option<&ExternalId>,
+    ) {
+        if before == after {
+            return;
         }
-    }
-
-    pub(crate) fn release_external(&self, external: Option<&ExternalId>) {
-        if let Some(external) = external {
-            self.externals().remove(external);
+        if let Some(external) = before {
+            self.externals.remove(external, id);
+        }
+        if let Some(external) = after {
+            self.externals.add(external, id, opened.number);
         }
     }
 
@@ -230,7 +233,7 @@ impl Table {
         let strays = self.strays.read().unwrap().len();
         assert_eq!(strays, self.stray_count.load(Ordering::Relaxed));
         assert_eq!(self.total(), sums[0]);
-        sums.extend([strays, self.externals().len()]);
+        sums.extend([strays, self.externals.len()]);
         sums
     }
 }

@@ -1,5 +1,6 @@
 //! Creating and changing sessions: insert, advance, update, touch.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -39,7 +40,7 @@ impl MemoryStorage {
     /// One attempt, under the user's lock. What it cannot do under that lock it asks for.
     fn try_insert(&self, request: &Insert, place: Place) -> Step {
         let (session, table) = (&request.record.session, self.table());
-        let (id, user, external) = (session.id, &session.user_id, session.external.as_ref());
+        let (id, user) = (session.id, &session.user_id);
         let mut opened = table.open(id, place);
         match table.occupant(&opened, id) {
             Occupant::Here(there)
@@ -50,9 +51,6 @@ impl MemoryStorage {
             Occupant::Here(_) | Occupant::Elsewhere => return Step::Done(InsertOutcome::DuplicateId),
             Occupant::Free => {}
         }
-        if external.is_some_and(|external| table.by_external(external).is_some()) {
-            return Step::Done(InsertOutcome::DuplicateId);
-        }
         let Some(global) = opened.home.global else { return Step::NoGlobal };
         let surplus = match surplus(&opened.home, user, request.limit, request.now) {
             Ok(surplus) => surplus,
@@ -60,10 +58,6 @@ impl MemoryStorage {
         };
         if !table.claim_room(self.config().max_sessions) {
             return Step::NoRoom;
-        }
-        if !table.claim_external(external, &opened, id) {
-            table.give_room_back();
-            return Step::Done(InsertOutcome::DuplicateId);
         }
         let revocation = Arc::new(Revocation::new(request.now, RevocationReason::EVICTED, Actor::System));
         let evicted: Vec<EndedSession> =
@@ -122,7 +116,11 @@ impl MemoryStorage {
     }
 
     pub(crate) fn touch_now(&self, batch: &[Touch], now: DateTime<Utc>) -> TouchReport {
-        let touched = batch.iter().filter(|touch| self.touch_one(touch, now)).map(|_| 1_u64).sum();
+        // A session that is named several times counts once, with its latest activity.
+        let mut latest: Vec<&Touch> = batch.iter().collect();
+        latest.sort_by_key(|touch| (touch.key.id, Reverse(touch.last_activity)));
+        latest.dedup_by_key(|touch| touch.key.id);
+        let touched = latest.into_iter().filter(|touch| self.touch_one(touch, now)).map(|_| 1_u64).sum();
         let all = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         TouchReport::new(touched, all.saturating_sub(touched))
     }
@@ -131,8 +129,8 @@ impl MemoryStorage {
         let id: SessionId = touch.key.id;
         let Some(mut shard) = self.table().lock_session(id) else { return false };
         let Some(snapshot) = shard.read(id) else { return false };
-        if touch.last_activity <= snapshot.control.last_activity || !snapshot.state(now, LivePolicy::TRACKED).is_live()
-        {
+        let stale = snapshot.control.last_activity < touch.stale_before();
+        if !stale || !snapshot.state(now, LivePolicy::TRACKED).is_live() {
             return false;
         }
         let stored = snapshot.control.idle_expires_at;

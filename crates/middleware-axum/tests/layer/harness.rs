@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::{any, get};
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use session_manager_core::clock::after;
@@ -74,6 +75,10 @@ impl SessionBackend for OpaqueTokens {
     async fn issue(&self, snapshot: &Snapshot, context: &IssueContext) -> session_manager_core::Result<TokenPair> {
         let mint = |kind| self.0.mint(kind, &snapshot.session, &snapshot.control);
         Ok(TokenPair::new(mint(TokenKind::Access), mint(TokenKind::Refresh), snapshot, context))
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }
 

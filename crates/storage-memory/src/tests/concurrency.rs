@@ -11,7 +11,9 @@ use session_manager_core::storage::{
 };
 use session_manager_core::{LivePolicy, SessionStorage, State};
 
-use super::{at, foreign, insert, insert_under, limit, now, one, read, record, revoke, storage, user, with_external};
+use super::{
+    at, external, foreign, insert, insert_under, limit, now, one, read, record, revoke, storage, user, with_external,
+};
 
 /// Runs `step` on this many threads, all released at the same moment.
 fn together<T: Send>(threads: usize, step: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -65,12 +67,12 @@ fn sixty_sign_ins_at_once_leave_as_many_sessions_as_allowed() {
 }
 
 #[test]
-fn one_id_and_one_external_id_are_given_away_once() {
+fn one_id_is_given_away_once_and_one_external_id_to_everybody() {
     for round in 0..50_u128 {
         let storage = storage();
         let outcomes = together(16, |number| {
             let number = u128::try_from(number).unwrap();
-            // Sixteen users: half of them fight for one id, half for one external id.
+            // Sixteen users: half of them fight for one id, half share one external id.
             let record = if number % 2 == 0 {
                 foreign(&format!("u{number}"), round + 1)
             } else {
@@ -78,8 +80,10 @@ fn one_id_and_one_external_id_are_given_away_once() {
             };
             matches!(insert_under(&storage, &record, limit(5, OnLimit::EvictOldest), 0), InsertOutcome::Inserted { .. })
         });
-        assert_eq!(outcomes.iter().filter(|inserted| **inserted).count(), 2);
-        assert_eq!((storage.len(), storage.sizes()[6]), (2, 1));
+        assert_eq!(outcomes.iter().filter(|inserted| **inserted).count(), 9);
+        assert_eq!((storage.len(), storage.sizes()[6]), (9, 8));
+        let ended = together(4, |_| revoke(&storage, RevokeTarget::External(external("s")), 1).sessions.len());
+        assert_eq!(ended.iter().sum::<usize>(), 8, "each is ended once");
     }
 }
 

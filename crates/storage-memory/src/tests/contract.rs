@@ -105,25 +105,35 @@ fn a_full_storage_drops_the_ended_and_never_the_living() {
 }
 
 #[test]
-fn an_external_id_is_unique_and_free_again_when_its_session_is_gone() {
+fn sessions_of_one_external_id_end_together_and_leave_no_name_behind() {
     let storage = storage();
-    let (first, second) =
-        (with_external(record("alice", 0, 1000, 1000), "s"), with_external(record("bob", 0, 1000, 1000), "s"));
-    insert(&storage, &first);
-    assert!(matches!(insert_under(&storage, &second, limit(5, OnLimit::EvictOldest), 0), InsertOutcome::DuplicateId));
-    let snapshot =
-        session_manager_core::Snapshot::new(second.clone(), read(&storage, first.session.id).unwrap().epochs);
-    assert_eq!(now(scan(&storage).put(&snapshot)).unwrap(), PutOutcome::Kept);
-    assert_eq!(revoke(&storage, RevokeTarget::External(external("s")), 1).sessions[0].session.id, first.session.id);
-    assert_eq!(revoke(&storage, RevokeTarget::External(external("s")), 2).already_ended, 1);
-    now(storage.purge(&Purge::new(PurgeScope::User(user("alice")), 10, at(2)))).unwrap();
+    let named = |name: &str, sid: &str| insert(&storage, &with_external(record(name, 0, 1000, 1000), sid));
+    let theirs = [named("alice", "s"), named("alice", "s"), named("bob", "s"), named("carol", "s")];
+    let other = named("alice", "t");
+    revoke(&storage, one(theirs[1].session.id), 1);
+    let revoked = revoke(&storage, RevokeTarget::External(external("s")), 2);
+    assert_eq!((revoked.sessions.len(), revoked.already_ended), (3, 1));
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("s")), 3).already_ended, 4);
+    assert!(read(&storage, other.session.id).unwrap().state(at(3), LivePolicy::TRACKED).is_live());
+    for name in ["alice", "bob"] {
+        now(storage.purge(&Purge::new(PurgeScope::User(user(name)), 10, at(4)))).unwrap();
+    }
+    assert_eq!(storage.sizes()[6], 1, "carol's");
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("t")), 5), Default::default());
+    now(storage.purge(&Purge::new(PurgeScope::User(user("carol")), 10, at(4)))).unwrap();
     assert_eq!(storage.sizes()[6], 0);
-    assert_eq!(
-        revoke(&storage, RevokeTarget::External(external("s")), 2),
-        session_manager_core::storage::Revoked::default()
-    );
-    insert(&storage, &second);
-    assert_eq!(revoke(&storage, RevokeTarget::External(external("s")), 3).sessions[0].session.id, second.session.id);
+}
+
+#[test]
+fn a_session_is_found_by_the_name_that_an_import_gave_it_and_no_longer_by_the_one_before() {
+    let storage = storage();
+    let mut imported = insert(&storage, &with_external(record("alice", 0, 1000, 1000), "old"));
+    let session = with_external(imported.record(), "new").session;
+    (imported.session, imported.control.version) = (session, 9);
+    assert_eq!(now(scan(&storage).put(&imported)).unwrap(), PutOutcome::Written);
+    assert_eq!(storage.sizes()[6], 1);
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("old")), 1), Default::default());
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("new")), 1).sessions.len(), 1);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use session_manager_core::SessionStorage;
-use session_manager_core::storage::{FeedCursor, Notice, Phase, RevocationFeed, Subject};
+use session_manager_core::clock::after;
+use session_manager_core::storage::{FeedCursor, Notice, Phase, Purge, PurgeScope, RevocationFeed, Subject};
 
 use super::ability::needs;
 use super::concurrency::at_once;
@@ -88,5 +90,26 @@ pub async fn feed_misses_nothing_under_concurrency(storage: Arc<dyn SessionStora
     let written: HashSet<Notice> = answers[1..].iter().flat_map(|(written, _)| written.iter().copied()).collect();
     assert_eq!(written.len(), writers * 10);
     assert!(written.is_subset(&seen), "{} of {} notices were missed", written.difference(&seen).count(), written.len());
+    Passed
+}
+
+/// A notice can be read until the end of the time for which the feed says that it keeps it, whatever is written and cleaned up meanwhile.
+pub async fn feed_keeps_notices_as_long_as_it_says(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
+    needs!(storage, Feed);
+    let lab = Fixture::new(storage);
+    let retention = feed_of(&lab).retention();
+    assert_ne!(retention, Some(Duration::ZERO), "a feed that keeps nothing is none");
+    let early = Notice::new(Subject::User(user("alice").locator()), Phase::Done, lab.now());
+    feed_of(&lab).announce(&[early]).await.unwrap();
+    // What is kept without limit is there after a year too.
+    let kept = retention.map_or(Duration::from_hours(24 * 365), |kept| kept.saturating_sub(Duration::from_millis(1)));
+    lab.set(after(lab.now(), kept), 0);
+    let late = Notice::new(Subject::Global, Phase::Intent, lab.now());
+    feed_of(&lab).announce(&[late]).await.unwrap();
+    lab.storage().purge(&Purge::new(PurgeScope::EndedBefore(lab.now()), 100, lab.now())).await.unwrap();
+    let (seen, _) = poll(&lab, None).await;
+    assert!(seen.contains(&early), "kept for {retention:?}, and gone {kept:?} later");
+    assert!(seen.contains(&late));
+    assert_eq!(feed_of(&lab).retention(), retention, "and it says the same all the time");
     Passed
 }

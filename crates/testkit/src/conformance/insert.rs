@@ -12,6 +12,7 @@ use super::ability::needs;
 use super::concurrency::at_once;
 use super::run::CheckOutcome::{self, Passed};
 use crate::fixture::{Fixture, ids, inserted, user};
+use crate::session::external;
 
 /// Every field of a session and of its control part reads back as it was written, stamped with both epochs.
 pub async fn inserted_session_reads_back_in_full(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
@@ -95,27 +96,51 @@ pub async fn same_id_with_another_seed_is_refused(storage: Arc<dyn SessionStorag
     Passed
 }
 
-/// An external id that another session has, live or ended, is refused; nothing is stored and nobody is evicted for it.
-pub async fn taken_external_id_is_refused(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
-    needs!(storage, External);
+/// Sessions may have one name elsewhere, also of one user and beside an ended one; one limit counts them like any others.
+pub async fn sessions_may_share_an_external_id(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
     let lab = Fixture::new(storage);
-    let (alice, bob) = (user("alice"), user("bob"));
-    let first = lab.store(lab.session(&alice).external("one")).await;
-    let bobs = lab.login(&bob).await;
-    lab.tick(1);
-    for ended in [false, true] {
-        if ended {
-            lab.logout(&first).await;
-        }
-        let record = lab.session(&bob).external("one").record();
-        let mut insert = lab.insert_of(record.clone());
-        insert.limit = SessionLimit::new(1, OnLimit::EvictOldest);
-        let outcome = lab.storage().insert(&insert).await.unwrap();
-        assert!(matches!(outcome, InsertOutcome::DuplicateId), "ended {ended}: {outcome:?}");
-        assert!(lab.find(record.session.key()).await.is_none(), "nothing is stored");
-        assert_eq!(lab.state(&bobs).await, State::Live, "nobody is evicted for what is refused");
+    let alice = user("alice");
+    let ended = lab.store(lab.session(&alice).external("one")).await;
+    lab.logout(&ended).await;
+    // The browser signs in again under the provider's session, and so does another application.
+    let (again, beside) =
+        (lab.store(lab.session(&alice).external("one")).await, lab.store(lab.session(&alice).external("one")).await);
+    let other = lab.store(lab.session(&user("bob")).external("one")).await;
+    for snapshot in [&again, &beside, &other] {
+        assert_eq!(lab.reread(snapshot).await, *snapshot);
+        assert_eq!(lab.state(snapshot).await, State::Live);
     }
-    lab.store(lab.session(&bob).external("two")).await;
+    assert_eq!(lab.state(&ended).await, State::Revoked);
+    let insert = lab.insert_of(lab.session(&alice).external("one").record());
+    for _ in 0..2 {
+        inserted(lab.storage().insert(&insert).await.unwrap());
+    }
+    assert_eq!((lab.live_ids(&alice).await.len(), lab.stored(&alice).await.len()), (3, 4));
+    if lab.storage().capabilities().cap {
+        lab.tick(1);
+        let mut insert = lab.insert_of(lab.session(&alice).external("one").record());
+        insert.limit = SessionLimit::new(1, OnLimit::EvictOldest);
+        let newest = inserted(lab.storage().insert(&insert).await.unwrap());
+        assert_eq!(lab.live_ids(&alice).await, ids(&[newest]));
+        assert_eq!(lab.state(&other).await, State::Live, "a name of one user's is no place of another's");
+    }
+    Passed
+}
+
+/// Of many sign-ins under one name elsewhere at once, of one user and of many, every one is stored.
+pub async fn concurrent_logins_share_an_external_id(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
+    let lab = Fixture::new(storage);
+    at_once(24, |number| {
+        let lab = lab.clone();
+        async move { lab.store(lab.session(&user(&format!("user {}", number % 4))).external("one")).await }
+    })
+    .await;
+    for number in 0..4 {
+        assert_eq!(lab.live_ids(&user(&format!("user {number}"))).await.len(), 6);
+    }
+    if lab.storage().capabilities().external {
+        assert_eq!(lab.revoke(RevokeTarget::External(external("one"))).await.sessions.len(), 24);
+    }
     Passed
 }
 

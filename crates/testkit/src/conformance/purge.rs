@@ -106,7 +106,8 @@ pub async fn purge_of_one_removes_it(storage: Arc<dyn SessionStorage>) -> CheckO
     Passed
 }
 
-/// A user's erasure removes everything of theirs but the epoch: their names elsewhere are free, their old sessions stay dead.
+/// A user's erasure removes everything of theirs but the epoch: their names elsewhere lead to others' sessions only, their old ones stay
+/// dead.
 pub async fn purge_of_a_user_erases_them(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
     let lab = Fixture::new(storage);
     let alice = user("alice");
@@ -118,7 +119,7 @@ pub async fn purge_of_a_user_erases_them(storage: Arc<dyn SessionStorage>) -> Ch
         theirs.push(lab.store(session).await);
     }
     lab.logout(&theirs[0]).await;
-    let other = lab.login(&user("bob")).await;
+    let other = lab.store(lab.session(&user("bob")).external("sid 2")).await;
     let epochs = lab.storage().epochs(Some(&alice)).await.unwrap();
     let purged = purge(&lab, PurgeScope::User(alice.clone()), 100).await;
     assert_eq!((removed(&purged), purged.more), (ids(&theirs), false));
@@ -131,6 +132,8 @@ pub async fn purge_of_a_user_erases_them(storage: Arc<dyn SessionStorage>) -> Ch
     if externals {
         let revoked = lab.revoke(RevokeTarget::External(external("sid 1"))).await;
         assert_eq!((revoked.sessions.len(), revoked.already_ended), (0, 0), "the name leads nowhere");
+        let revoked = lab.revoke(RevokeTarget::External(external("sid 2"))).await;
+        assert_eq!((revoked.sessions.len(), revoked.already_ended), (1, 0), "but to whoever shared it");
         lab.store(lab.session(&alice).external("sid 1")).await;
     }
     Passed

@@ -173,6 +173,67 @@ pub async fn revoke_by_external_id(storage: Arc<dyn SessionStorage>) -> CheckOut
     Passed
 }
 
+/// A revocation by a name elsewhere ends all sessions that have it, whosever they are, counts those that had ended before, and ends no other.
+pub async fn revoke_by_external_id_ends_all_of_them(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
+    needs!(storage, External);
+    let lab = Fixture::new(storage);
+    let (alice, bob) = (user("alice"), user("bob"));
+    let mut gone = BTreeSet::new();
+    for name in [&alice, &alice, &bob] {
+        gone.insert(lab.store(lab.session(name).external("one")).await.session.id);
+    }
+    let before = lab.store(lab.session(&alice).external("one")).await;
+    lab.logout(&before).await;
+    let first_end = lab.reread(&before).await;
+    let idle = lab.store(lab.session(&bob).external("one").idle(Some(Duration::from_millis(5)))).await;
+    let others = [lab.store(lab.session(&alice).external("two")).await, lab.login(&bob).await];
+    let epochs = lab.storage().epochs(Some(&alice)).await.unwrap();
+    lab.tick(5);
+    let revoked = lab.revoke(RevokeTarget::External(external("one"))).await;
+    assert_eq!((ended(&revoked), revoked.sessions.len(), revoked.already_ended), (gone.clone(), 3, 2));
+    for one in &revoked.sessions {
+        assert_eq!(one.state, State::Revoked);
+        assert_eq!(lab.state(&lab.find(one.session.id).await.expect("stored")).await, State::Revoked);
+    }
+    assert_eq!((lab.reread(&before).await, lab.state(&idle).await), (first_end, State::Idle), "ends stay as they were");
+    for other in &others {
+        assert_eq!(lab.reread(other).await, *other);
+    }
+    assert_eq!(lab.storage().epochs(Some(&alice)).await.unwrap(), epochs, "nobody's epoch is raised");
+    let again = lab.revoke(RevokeTarget::External(external("one"))).await;
+    assert_eq!((again.sessions.len(), again.already_ended), (0, 5));
+    let newer = lab.store(lab.session(&alice).external("one")).await;
+    let revoked = lab.revoke(RevokeTarget::External(external("one"))).await;
+    assert_eq!((ended(&revoked), revoked.already_ended), (BTreeSet::from([newer.session.id]), 5));
+    Passed
+}
+
+/// Of many revocations by one name elsewhere at once, beside sign-ins under it, each session is ended and reported exactly once.
+pub async fn concurrent_revocations_by_external_id_end_once(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
+    needs!(storage, External);
+    let lab = Fixture::new(storage);
+    for number in 0..6 {
+        lab.store(lab.session(&user(&format!("user {}", number % 3))).external("one")).await;
+    }
+    let answers = at_once(16, |number| {
+        let lab = lab.clone();
+        async move {
+            if number % 4 == 0 {
+                lab.store(lab.session(&user("late")).external("one")).await;
+                return Revoked::default();
+            }
+            lab.revoke(RevokeTarget::External(external("one"))).await
+        }
+    })
+    .await;
+    let rest = lab.revoke(RevokeTarget::External(external("one"))).await;
+    let all = answers.iter().chain([&rest]).flat_map(|revoked| &revoked.sessions);
+    let reported: Vec<_> = all.map(|one| one.session.id).collect();
+    let distinct: BTreeSet<_> = reported.iter().copied().collect();
+    assert_eq!((reported.len(), distinct.len()), (10, 10));
+    Passed
+}
+
 /// A revocation by filter ends what the filter means, of one user.
 pub async fn revoke_matching_ends_what_the_filter_means(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
     let lab = Fixture::new(storage);

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use session_manager_core::storage::{PutOutcome, SessionScan};
-use session_manager_core::{Epoch, Epochs, GlobalEpoch, SessionStorage, Snapshot, State};
+use session_manager_core::storage::{PutOutcome, RevokeTarget, SessionScan};
+use session_manager_core::{Epoch, Epochs, GlobalEpoch, Session, SessionStorage, Snapshot, State};
 
 use super::ability::needs;
 use super::run::CheckOutcome::{self, Passed};
 use crate::ReferenceStorage;
 use crate::fixture::{Fixture, user};
+use crate::session::external;
 
 fn scan_of(lab: &Fixture) -> &dyn SessionScan {
     lab.storage().scan().expect("the scan does not go away")
@@ -93,7 +94,7 @@ pub async fn scan_and_put_round_trip(storage: Arc<dyn SessionStorage>) -> CheckO
     };
     let (here, there) = (Fixture::new(storage), Fixture::new(Arc::new(elsewhere)));
     for name in ["alice", "bob"] {
-        there.store(there.session(&user(name)).with_everything().external(name)).await;
+        there.store(there.session(&user(name)).with_everything().external("one")).await;
         there.login(&user(name)).await;
     }
     let moved = there.login(&user("alice")).await;
@@ -149,6 +150,29 @@ pub async fn put_never_overwrites_what_is_newer_or_ended(storage: Arc<dyn Sessio
     let dead = lab.reread(&old).await;
     assert_eq!(scan_of(&lab).put(&with_version(dead.control.version + 1_000)).await.unwrap(), PutOutcome::Kept);
     assert_eq!(lab.reread(&old).await, dead);
+    Passed
+}
+
+/// A put takes a name elsewhere that other sessions have, and a session is found by the name that it was put with last.
+pub async fn put_takes_a_name_that_others_have(storage: Arc<dyn SessionStorage>) -> CheckOutcome {
+    needs!(storage, Scan, External);
+    let lab = Fixture::new(storage);
+    let alice = user("alice");
+    let own = lab.store(lab.session(&alice).external("one")).await;
+    let mut imported = lab.session(&alice).external("one").record();
+    imported.control.stamped = own.control.stamped;
+    let imported = Snapshot::new(imported, own.epochs);
+    assert_eq!(scan_of(&lab).put(&imported).await.unwrap(), PutOutcome::Written);
+    let mut renamed = imported.clone();
+    let mut session = Session::clone(&renamed.session);
+    session.external = Some(external("two"));
+    (renamed.session, renamed.control.version) = (session.into(), imported.control.version + 1);
+    assert_eq!(scan_of(&lab).put(&renamed).await.unwrap(), PutOutcome::Written);
+    for (sid, snapshot) in [("one", &own), ("two", &renamed)] {
+        let revoked = lab.revoke(RevokeTarget::External(external(sid))).await;
+        let ended: Vec<_> = revoked.sessions.iter().map(|one| one.session.id).collect();
+        assert_eq!((ended, revoked.already_ended), (vec![snapshot.session.id], 0), "{sid}");
+    }
     Passed
 }
 

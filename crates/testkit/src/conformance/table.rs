@@ -119,7 +119,8 @@ macro_rules! __storage_checks {
                 insert_is_idempotent
                 repeated_insert_evicts_nothing
                 same_id_with_another_seed_is_refused
-                taken_external_id_is_refused
+                sessions_may_share_an_external_id
+                concurrent_logins_share_an_external_id
                 concurrent_inserts_of_one_id_store_one
                 missing_epochs_are_created_as_proposed
                 concurrent_first_logins_agree_on_the_epochs
@@ -166,7 +167,10 @@ macro_rules! __storage_checks {
                 touch_never_moves_back
                 touch_keeps_the_idle_deadline_in_bounds
                 touch_takes_a_batch
+                touch_counts_a_session_once
+                touch_is_skipped_where_the_user_was_seen_since
                 concurrent_touches_leave_the_latest
+                sixty_four_touches_at_once_write_one
             }
             boundary {
                 idle_deadline_is_exact_everywhere
@@ -182,6 +186,8 @@ macro_rules! __storage_checks {
                 revoke_user_keeps_the_excepted_one
                 revoke_user_raises_the_epoch
                 revoke_by_external_id
+                revoke_by_external_id_ends_all_of_them
+                concurrent_revocations_by_external_id_end_once
                 revoke_matching_ends_what_the_filter_means
                 revoke_matching_reaches_everybody
                 concurrent_revocations_end_once
@@ -234,12 +240,14 @@ macro_rules! __storage_checks {
                 scan_misses_nothing_under_change
                 scan_and_put_round_trip
                 put_never_overwrites_what_is_newer_or_ended
+                put_takes_a_name_that_others_have
                 put_raises_epochs_and_never_lowers
                 lost_epochs_refuse
             }
             feed {
                 feed_returns_what_was_announced
                 feed_misses_nothing_under_concurrency
+                feed_keeps_notices_as_long_as_it_says
             }
             once {
                 remember_once_admits_one_of_many

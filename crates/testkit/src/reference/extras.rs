@@ -1,6 +1,7 @@
 //! The model's lists, clean-up, one-time values, feed and scan.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -122,6 +123,11 @@ impl RevocationFeed for ReferenceStorage {
             let next = start + notices.len();
             FeedBatch::new(notices, FeedCursor(next.to_string()), next == model.notices.len())
         }))
+    }
+
+    /// It forgets none.
+    fn retention(&self) -> Option<Duration> {
+        None
     }
 }
 

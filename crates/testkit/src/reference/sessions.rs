@@ -25,10 +25,6 @@ impl Model {
                 InsertOutcome::DuplicateId
             };
         }
-        let taken = |other: &session_manager_core::SessionRecord| other.session.external == session.external;
-        if session.external.is_some() && self.records.iter().any(taken) {
-            return InsertOutcome::DuplicateId;
-        }
         let living = self.living(&session.user_id, request.now, live);
         let max = usize::try_from(request.limit.max).expect("a limit fits");
         if living.len() >= max && request.limit.rejects() {
@@ -118,12 +114,16 @@ impl Model {
 
     pub(super) fn touch(&mut self, batch: &[Touch], now: DateTime<Utc>, live: LivePolicy) -> TouchReport {
         let mut report = TouchReport::default();
-        for touch in batch {
+        for (number, touch) in batch.iter().enumerate() {
+            // Of several for one session the latest counts, and of several latest the first.
+            let later =
+                |other: usize| (batch[other].last_activity, Reverse(other)) > (touch.last_activity, Reverse(number));
+            let overtaken = (0..batch.len()).any(|other| batch[other].key.id == touch.key.id && later(other));
             let forward = |at: &usize| {
                 let snapshot = self.snapshot(*at);
-                snapshot.state(now, live).is_live() && touch.last_activity > snapshot.control.last_activity
+                snapshot.state(now, live).is_live() && snapshot.control.last_activity < touch.stale_before()
             };
-            let Some(at) = self.position(&touch.key).filter(forward) else {
+            let Some(at) = self.position(&touch.key).filter(|_| !overtaken).filter(forward) else {
                 report.skipped += 1;
                 continue;
             };

@@ -41,7 +41,12 @@ caught! {
     check_then_insert: BrokenCap by
         cap_holds_under_sixty_concurrent_logins, cap_holds_when_logins_are_rejected;
     owner_ignored: BrokenOwner by foreign_sessions_count_as_absent;
+    one_of_a_name_ended: BrokenExternal by revoke_by_external_id_ends_all_of_them;
+    one_of_a_name_taken: BrokenName by sessions_may_share_an_external_id, concurrent_logins_share_an_external_id;
     touch_moves_back: BrokenTouch by touch_never_moves_back, concurrent_touches_leave_the_latest;
+    every_touch_written: BrokenThreshold by
+        touch_is_skipped_where_the_user_was_seen_since, sixty_four_touches_at_once_write_one;
+    session_counted_twice: BrokenTwice by touch_counts_a_session_once;
     off_by_one_millisecond: BrokenBoundary by
         idle_deadline_is_exact_everywhere, absolute_deadline_is_exact_everywhere;
     grace_one_millisecond_long: BrokenGraceEnd by
@@ -70,6 +75,7 @@ caught! {
     epoch_left_alone: BrokenRevokeAll by revoke_user_raises_the_epoch;
     import_wins: BrokenPut by put_never_overwrites_what_is_newer_or_ended, late_writes_never_revive;
     notices_skipped: BrokenFeed by feed_misses_nothing_under_concurrency;
+    notices_dropped_early: BrokenRetention by feed_keeps_notices_as_long_as_it_says;
     talkative_debug: BrokenDebug by debug_text_holds_no_secret;
     talkative_error: BrokenError by errors_hold_no_secret;
 }
@@ -81,7 +87,7 @@ macro_rules! found {
         $(
             #[test]
             fn $test() {
-                let histories = Histories::default().cases(256).steps(40).seed("the kit is itself tested");
+                let histories = Histories::default().cases(1024).steps(40).seed("the kit is itself tested");
                 let run = || histories.agree(|| async { $broken::over(ReferenceStorage::new()) });
                 let panic = std::panic::catch_unwind(run).expect_err("no history showed it");
                 let message = panic.downcast_ref::<String>().unwrap();
@@ -96,7 +102,11 @@ found! {
     grace_extended_by_retries: BrokenGrace;
     second_use_mints: BrokenMint;
     owner_ignored: BrokenOwner;
+    one_of_a_name_ended: BrokenExternal;
+    one_of_a_name_taken: BrokenName;
     touch_moves_back: BrokenTouch;
+    every_touch_written: BrokenThreshold;
+    session_counted_twice: BrokenTwice;
     off_by_one_millisecond: BrokenBoundary;
     grace_one_millisecond_long: BrokenGraceEnd;
     silent_eviction: BrokenReport;

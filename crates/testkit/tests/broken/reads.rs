@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use session_manager_core::clock::after;
 use session_manager_core::storage::{
     Bump, BumpOutcome, BumpTarget, Cursor, FeedBatch, FeedCursor, Insert, InsertOutcome, Notice, Page, Purge,
     PurgeScope, PutOutcome, Query, RevocationFeed, Revoke, RevokeTarget, Revoked, ScanCursor, ScanPage, SessionFilter,
@@ -37,6 +39,8 @@ broken! {
     BrokenPut;
     /// Skips what does not fit into a batch.
     BrokenFeed;
+    /// Keeps notices for half as long as it says.
+    BrokenRetention;
     /// Says in its errors what it was asked for.
     BrokenError;
 }
@@ -238,6 +242,38 @@ impl<S: SessionStorage> RevocationFeed for BrokenFeed<S> {
         let mut batch = self.inner.feed().unwrap().since(cursor, 10_000, now).await?;
         batch.notices.truncate(usize::try_from(limit).unwrap());
         Ok(batch)
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        self.inner.feed().unwrap().retention()
+    }
+}
+
+#[async_trait]
+impl<S: SessionStorage> Twist for BrokenRetention<S> {
+    fn inner(&self) -> &dyn SessionStorage {
+        &self.inner
+    }
+
+    fn feed(&self) -> Option<&dyn RevocationFeed> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl<S: SessionStorage> RevocationFeed for BrokenRetention<S> {
+    async fn announce(&self, notices: &[Notice]) -> Result<()> {
+        self.inner.feed().unwrap().announce(notices).await
+    }
+
+    async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, now: DateTime<Utc>) -> Result<FeedBatch> {
+        let mut batch = self.inner.feed().unwrap().since(cursor, limit, now).await?;
+        batch.notices.retain(|notice| now < after(notice.at, Duration::from_mins(30)));
+        Ok(batch)
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(Duration::from_hours(1))
     }
 }
 

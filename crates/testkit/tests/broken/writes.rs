@@ -10,7 +10,8 @@ use session_manager_core::storage::{
     RevokeTarget, Revoked, SessionLimit, Touch, TouchReport, Update, UpdateOutcome,
 };
 use session_manager_core::{
-    Actor, Result, Revocation, RevocationReason, Session, SessionId, SessionRecord, SessionStorage, Snapshot,
+    Actor, ExternalId, Result, Revocation, RevocationReason, Session, SessionId, SessionRecord, SessionStorage,
+    Snapshot,
 };
 
 use crate::twist::{Twist, Twisted, broken};
@@ -26,8 +27,16 @@ broken! {
     BrokenCap;
     /// Ends sessions whoever owns them.
     BrokenOwner;
+    /// Of the sessions with one name elsewhere, ends the first that it finds.
+    BrokenExternal;
+    /// Gives each name elsewhere to one session only.
+    BrokenName<Vec<(ExternalId, SessionId)>>;
     /// A touch writes whatever time it is given.
     BrokenTouch<HashMap<SessionId, DateTime<Utc>>>;
+    /// A touch knows no threshold.
+    BrokenThreshold;
+    /// A session that is named twice counts twice.
+    BrokenTwice;
     /// A deadline is over one millisecond late.
     BrokenBoundary;
     /// The grace lasts one millisecond longer.
@@ -164,6 +173,42 @@ impl<S: SessionStorage> Twist for BrokenOwner<S> {
 }
 
 #[async_trait]
+impl<S: SessionStorage> Twist for BrokenExternal<S> {
+    fn inner(&self) -> &dyn SessionStorage {
+        &self.inner
+    }
+
+    async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
+        let RevokeTarget::External(external) = &request.target else { return self.inner.revoke(request).await };
+        let all = self.inner.scan().unwrap().scan(None, 10_000).await?.sessions;
+        let found = all.into_iter().find(|one| one.session.external.as_ref() == Some(external));
+        let Some(found) = found else { return Ok(Revoked::default()) };
+        let mut request = request.clone();
+        request.target = RevokeTarget::One { key: found.key(), owner: None };
+        self.inner.revoke(&request).await
+    }
+}
+
+#[async_trait]
+impl<S: SessionStorage> Twist for BrokenName<S> {
+    fn inner(&self) -> &dyn SessionStorage {
+        &self.inner
+    }
+
+    async fn insert(&self, request: &Insert) -> Result<InsertOutcome> {
+        let session = &request.record.session;
+        if let Some(external) = &session.external {
+            let mut taken = self.memory.lock().unwrap();
+            if taken.iter().any(|(name, holder)| name == external && *holder != session.id) {
+                return Ok(InsertOutcome::DuplicateId);
+            }
+            taken.push((external.clone(), session.id));
+        }
+        self.inner.insert(request).await
+    }
+}
+
+#[async_trait]
 impl<S: SessionStorage> Twist for BrokenTouch<S> {
     fn inner(&self) -> &dyn SessionStorage {
         &self.inner
@@ -181,6 +226,35 @@ impl<S: SessionStorage> Twist for BrokenTouch<S> {
             self.memory.lock().unwrap().insert(touch.key.id, touch.last_activity);
         }
         self.inner.touch(batch, now).await
+    }
+}
+
+#[async_trait]
+impl<S: SessionStorage> Twist for BrokenThreshold<S> {
+    fn inner(&self) -> &dyn SessionStorage {
+        &self.inner
+    }
+
+    async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport> {
+        let mut batch = batch.to_vec();
+        batch.iter_mut().for_each(|touch| touch.unless_seen_after = None);
+        self.inner.touch(&batch, now).await
+    }
+}
+
+#[async_trait]
+impl<S: SessionStorage> Twist for BrokenTwice<S> {
+    fn inner(&self) -> &dyn SessionStorage {
+        &self.inner
+    }
+
+    async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport> {
+        let mut report = TouchReport::default();
+        for touch in batch {
+            let one = self.inner.touch(&[*touch], now).await?;
+            (report.touched, report.skipped) = (report.touched + one.touched, report.skipped + one.skipped);
+        }
+        Ok(report)
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) enum Operation {
     LoginAgain { which: Index, other_seed: bool },
     Refresh { which: Index, offset: i64, grace_millis: u64 },
     Update { which: Index, stale: bool, patch: Patch },
-    Touch { which: Vec<Index>, back_millis: i64 },
+    Touch { which: Vec<(Index, i64)>, unless_millis: Option<i64> },
     RevokeOne { which: Index, owner: Option<usize> },
     RevokeUser { user: usize, except: Option<Index> },
     RevokeExternal { which: Index },
@@ -88,8 +88,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(which, offset, grace_millis)| Operation::Refresh { which, offset, grace_millis }),
         3 => (which(), prop::bool::weighted(0.2), patch())
             .prop_map(|(which, stale, patch)| Operation::Update { which, stale, patch }),
-        3 => (vec(which(), 1..4), prop_oneof![Just(0), 0_i64..5_000])
-            .prop_map(|(which, back_millis)| Operation::Touch { which, back_millis }),
+        3 => (vec((which(), prop_oneof![Just(0), 0_i64..5_000]), 1..4), option::of(prop_oneof![Just(0), 0_i64..5_000]))
+            .prop_map(|(which, unless_millis)| Operation::Touch { which, unless_millis }),
         2 => (which(), option::weighted(0.5, user())).prop_map(|(which, owner)| Operation::RevokeOne { which, owner }),
         1 => (user(), option::of(which())).prop_map(|(user, except)| Operation::RevokeUser { user, except }),
         1 => which().prop_map(|which| Operation::RevokeExternal { which }),
@@ -128,7 +128,7 @@ fn on_limit() -> impl Strategy<Value = OnLimit> {
 fn flavour() -> impl Strategy<Value = Flavour> {
     let lifetime = prop_oneof![Just(86_400_000), 1_u64..60_000];
     let idle = option::of(prop_oneof![Just(3_600_000), 1_u64..20_000]);
-    (lifetime, idle, 0_u8..6, option::weighted(0.4, 0_i64..20_000), option::weighted(0.2, 0_u8..3)).prop_map(
+    (lifetime, idle, 0_u8..6, option::weighted(0.4, 0_i64..20_000), option::weighted(0.4, 0_u8..3)).prop_map(
         |(lifetime_millis, idle_millis, kind, trusted_millis, external)| Flavour {
             lifetime_millis,
             idle_millis,

@@ -84,7 +84,7 @@ impl World {
         let now = self.now();
         match operation {
             Operation::Login { user, max, on_limit, flavour } => {
-                let record = self.flavoured(*user, *on_limit, flavour).record();
+                let record = self.flavoured(*user, flavour).record();
                 let on_limit = if self.has(Ability::Cap) { *on_limit } else { OnLimit::Unlimited };
                 self.login(record, *max, on_limit).await
             }
@@ -110,10 +110,9 @@ impl World {
                 let update = Update::new(self.pick(*which).session.key(), version, self.patch(patch), now);
                 both!(self, storage => storage.update(&update), compare::update)
             }
-            Operation::Touch { which, back_millis } => {
-                let seen = now - TimeDelta::milliseconds(*back_millis);
-                let touch = |one: &SessionRecord| Touch::new(one.session.key(), seen, one.session.idle_deadline(seen));
-                let batch: Vec<_> = which.iter().map(|which| touch(self.pick(*which))).collect();
+            Operation::Touch { which, unless_millis } => {
+                let batch: Vec<_> =
+                    which.iter().map(|(which, back_millis)| self.touch(*which, *back_millis, *unless_millis)).collect();
                 both!(self, storage => storage.touch(&batch, now), |report| compare::Answer::said(format!("{report:?}")))
             }
             Operation::ReadMany { which } => {
@@ -200,6 +199,16 @@ impl World {
         both!(self, storage => storage.insert(&insert), compare::insert)
     }
 
+    fn touch(&self, which: Index, back_millis: i64, unless_millis: Option<i64>) -> Touch {
+        let session = &self.pick(which).session;
+        let seen = self.now() - TimeDelta::milliseconds(back_millis);
+        let touch = Touch::new(session.key(), seen, session.idle_deadline(seen));
+        match unless_millis {
+            Some(millis) => touch.unless_seen_after(seen - TimeDelta::milliseconds(millis)),
+            None => touch,
+        }
+    }
+
     async fn revoke(&self, target: RevokeTarget) -> Step {
         let revoke = Revoke::new(target.clone(), RevocationReason::BY_ADMIN, Actor::System, self.now());
         both!(self, storage => storage.revoke(&revoke), |revoked| compare::revoked(&target, revoked))
@@ -257,7 +266,7 @@ impl World {
         Ok(())
     }
 
-    fn flavoured(&self, number: usize, on_limit: OnLimit, flavour: &Flavour) -> SessionBuilder {
+    fn flavoured(&self, number: usize, flavour: &Flavour) -> SessionBuilder {
         let kind = usize::from(flavour.kind);
         let mut session = self.lab.session(&named(number));
         session = session.lifetime(Duration::from_millis(flavour.lifetime_millis));
@@ -268,9 +277,8 @@ impl World {
         if let Some(millis) = flavour.trusted_millis {
             session = session.trusted((millis > 0).then(|| self.now() + TimeDelta::milliseconds(millis)));
         }
-        // Whether a taken name or a reached limit is reported first is open; so is whether a refusal leaves a new user's epoch behind.
         match flavour.external {
-            Some(sid) if on_limit != OnLimit::Reject && number < USERS - 1 => session.external(&format!("sid {sid}")),
+            Some(sid) if self.has(Ability::External) => session.external(&format!("sid {sid}")),
             _ => session,
         }
     }
