@@ -19,6 +19,8 @@ use session_manager_testkit::{Fixture, user};
 
 use servers::{config, connect, server};
 
+const DAY: Duration = Duration::from_hours(24);
+
 async fn keys(connection: &mut MultiplexedConnection, pattern: &str) -> Vec<String> {
     let (mut at, mut all) = (0_u64, Vec::new());
     loop {
@@ -245,7 +247,7 @@ async fn copies_that_fell_behind_are_repaired() {
 async fn a_hundred_thousand_sessions_come_and_go_without_a_trace() {
     let (url, _guard) = server();
     let mut raw = connect(&url).await;
-    let config = config();
+    let config = config().retention(DAY);
     let prefix = config.prefix.clone();
     let lab = Arc::new(lab(connect(&url).await, config));
     let users: Vec<_> = (0..50).map(|number| user(&format!("user {number}"))).collect();
@@ -293,7 +295,7 @@ async fn a_hundred_thousand_sessions_come_and_go_without_a_trace() {
 async fn revoked_sessions_and_their_list_have_a_time_to_live() {
     let (url, _guard) = server();
     let mut raw = connect(&url).await;
-    let config = config();
+    let config = config().retention(DAY);
     let prefix = config.prefix.clone();
     let lab = lab(connect(&url).await, config);
     let session = lab.login(&user("alice")).await;
