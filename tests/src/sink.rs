@@ -10,11 +10,17 @@ use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Error, ErrorKind
 /// Remembers every event.
 #[derive(Debug, Default)]
 pub struct RememberingSink {
+    name: Option<&'static str>,
     events: Mutex<Vec<AuditEvent>>,
     failing: AtomicBool,
 }
 
 impl RememberingSink {
+    /// A sink with a name of its own.
+    pub fn named(name: &'static str) -> Self {
+        Self { name: Some(name), ..Self::default() }
+    }
+
     /// Everything recorded so far.
     pub fn events(&self) -> Vec<AuditEvent> {
         self.events.lock().unwrap().clone()
@@ -49,7 +55,7 @@ impl RememberingSink {
 #[async_trait]
 impl AuditBackend for RememberingSink {
     fn name(&self) -> &'static str {
-        "remembering"
+        self.name.unwrap_or("remembering")
     }
 
     async fn record(&self, events: &[AuditEvent]) -> Result<()> {

@@ -58,7 +58,11 @@ async fn nodes_hear_each_other(nodes: [Arc<dyn InvalidationBus>; 2], mut outage:
     heartbeat(&mut theirs).await;
     outage(true);
     assert_eq!(next(&mut theirs).await, BusEvent::Lost, "the bus broke");
-    assert!(tokio::time::timeout(Duration::from_secs(20), here.publish(&notice(Phase::Done))).await.is_ok_and(|sent| sent.is_err()));
+    assert!(
+        tokio::time::timeout(Duration::from_secs(20), here.publish(&notice(Phase::Done)))
+            .await
+            .is_ok_and(|sent| sent.is_err())
+    );
     outage(false);
     // Whoever subscribes now hears when it is up again.
     let mut later = there.subscribe();
@@ -80,7 +84,9 @@ async fn nodes_hear_each_other(nodes: [Arc<dyn InvalidationBus>; 2], mut outage:
 
 async fn over_redis(server: &Redis) -> Arc<dyn InvalidationBus> {
     let client = redis::Client::open(server.url()).unwrap();
-    let config = redis::aio::ConnectionManagerConfig::new().set_number_of_retries(1).set_response_timeout(Some(Duration::from_secs(2)));
+    let config = redis::aio::ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_response_timeout(Some(Duration::from_secs(2)));
     let manager = redis::aio::ConnectionManager::new_with_config(client.clone(), config).await.unwrap();
     let subscribe = move || {
         let client = client.clone();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use session_manager_core::storage::SessionFilter;
 use session_manager_core::{
-    AuditKind, ErrorKind, Evidence, LocalBus, Result, RevocationReason, State, SuspicionAction, SuspicionRule,
+    AuditKind, ErrorKind, Evidence, LocalBus, Result, RevocationReason, Rotation, State, SuspicionAction, SuspicionRule,
 };
 use session_manager_tests::bed::{Bed, firefox, memory, phone, user};
 
@@ -43,8 +43,11 @@ async fn reauthentication_ends_every_older_token_and_renews_freshness() {
 async fn rotating_a_user_keeps_one_session_with_new_tokens() {
     let bed = Bed::in_memory();
     let (kept, other, bob) = (bed.sign_in("alice").await, bed.sign_in("alice").await, bed.sign_in("bob").await);
-    let rotated =
-        bed.manager.rotate_user(&user("alice"), Some(kept.snapshot.session.id), "password", &firefox()).await.unwrap();
+    let rotated = bed
+        .manager
+        .rotate_user(&user("alice"), &Rotation::new("password").keeping(kept.snapshot.session.id), &firefox())
+        .await
+        .unwrap();
     assert_eq!((rotated.old_version, rotated.new_version), (Some(1), 2));
     assert_eq!(bed.access(&kept.tokens.access).await, Err(ErrorKind::Superseded));
     assert_eq!(bed.access(&other.tokens.access).await, Err(ErrorKind::SessionEnded(State::RotatedOut)));
@@ -53,7 +56,7 @@ async fn rotating_a_user_keeps_one_session_with_new_tokens() {
 
     let ended = bed
         .manager
-        .rotate_user(&user("alice"), Some(other.snapshot.session.id), "again", &firefox())
+        .rotate_user(&user("alice"), &Rotation::new("again").keeping(other.snapshot.session.id), &firefox())
         .await
         .unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::AlreadyEnded);
@@ -64,7 +67,7 @@ async fn a_global_rotation_lets_sessions_run_out_within_its_grace() {
     let bed = Bed::in_memory();
     let old = bed.sign_in("alice").await;
     let grace = Duration::from_mins(2);
-    let rotated = bed.manager.rotate_all(grace, "key leak", &firefox()).await.unwrap();
+    let rotated = bed.manager.rotate_all(&Rotation::new("key leak").grace(grace), &firefox()).await.unwrap();
     let until = rotated.grace_until.unwrap();
     let new = bed.sign_in("bob").await;
     bed.pass(grace.saturating_sub(Duration::from_millis(1)));
@@ -121,10 +124,15 @@ async fn a_rule_records_asks_for_a_step_up_or_ends_the_session() {
         assert_eq!(bed.access(&created.tokens.access).await, Ok(()));
         assert_eq!(bed.sink.count(AuditKind::Suspicious), 0);
         bed.pass(Duration::from_millis(1));
-        let outcome = bed.manager.authenticate(created.tokens.access.expose(), &phone()).await.map(drop);
+        let outcome = bed.manager.authenticate(created.tokens.access.expose(), &phone()).await;
         assert_eq!(bed.sink.count(AuditKind::Suspicious), 1);
         let view = bed.manager.get(None, id).await.unwrap().unwrap();
-        let fresh = bed.manager.require_fresh(&view.snapshot.session, Duration::from_hours(1)).is_ok();
+        let hour = Duration::from_hours(1);
+        let fresh = bed.manager.require_fresh(&view.snapshot.session, hour).is_ok();
+        if let Ok(request) = &outcome {
+            let bound = bed.manager.require_fresh(request.session(), hour).is_ok();
+            assert_eq!(bound, fresh, "the very request that raised the suspicion is bound by it");
+        }
         match action {
             SuspicionAction::Record => assert!(outcome.is_ok() && fresh),
             SuspicionAction::StepUp => assert!(outcome.is_ok() && !fresh),

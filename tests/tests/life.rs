@@ -36,18 +36,9 @@ async fn sign_in_on_two_devices_and_end_one() {
 
     let again = bed.manager.revoke(Some(&user("alice")), id, RevocationReason::BY_USER, &firefox()).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyEnded);
-    let kinds = bed.sink.kinds();
-    assert_eq!(
-        kinds,
-        [
-            AuditKind::Created,
-            AuditKind::Created,
-            AuditKind::Revoked,
-            AuditKind::Rejected,
-            AuditKind::Rejected,
-            AuditKind::Accessed
-        ]
-    );
+    // The end is told once, however often its tokens come.
+    let told = [AuditKind::Created, AuditKind::Created, AuditKind::Revoked, AuditKind::Rejected, AuditKind::Accessed];
+    assert_eq!(bed.sink.kinds(), told);
     let event = &bed.sink.events()[2];
     assert_eq!((event.session_id, event.reason.as_deref()), (Some(id), Some("revoked_by_user")));
     assert_eq!(event.request_id.as_deref(), Some("request-1"));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_manager_core::storage::{Phase, SessionFilter, Subject};
-use session_manager_core::{AuditKind, Delivery, ErrorKind, NewSession, RevocationReason, SessionStorage, State};
+use session_manager_core::{
+    AuditKind, Delivery, ErrorKind, NewSession, RevocationReason, Rotation, SessionStorage, State,
+};
 use session_manager_tests::bed::{Bed, firefox, user};
 use session_manager_tests::sink::RememberingSink;
 use session_manager_tests::sqlite::Database;
@@ -29,8 +31,10 @@ async fn a_commit_makes_the_change_and_then_tells() {
     sqlx::query("CREATE TABLE passwords (hash TEXT)").execute(&mut *transaction).await.unwrap();
     let view = database.storage.in_transaction(&mut transaction);
     let scoped = bed.manager.in_transaction(&view, &[&*bed.sink]).unwrap();
-    let rotated =
-        scoped.rotate_user(&user("alice"), Some(kept.snapshot.session.id), "password", &firefox()).await.unwrap();
+    let rotated = scoped
+        .rotate_user(&user("alice"), &Rotation::new("password").keeping(kept.snapshot.session.id), &firefox())
+        .await
+        .unwrap();
     let after = scoped.after_commit();
     drop(view);
     assert_eq!((bed.sink.count(AuditKind::Rotated), aside.count(AuditKind::Rotated)), (1, 0));
@@ -83,6 +87,14 @@ async fn a_required_sink_must_join_and_the_storage_must_be_a_view() {
     let view = database.storage.in_transaction(&mut transaction);
     let error = bed.manager.in_transaction(&view, &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured);
+
+    // Each of them, by its name: another one beside it does not stand for it.
+    let second = Arc::new(RememberingSink::named("second"));
+    let two =
+        Bed::with(Arc::new(database.storage.clone()), |builder| builder.audit(second.clone(), Delivery::Required));
+    let error = two.manager.in_transaction(&view, &[&*two.sink]).unwrap_err();
+    assert!(error.kind() == ErrorKind::Misconfigured && error.to_string().contains("second"), "{error}");
+    assert!(two.manager.in_transaction(&view, &[&*two.sink, &*second]).is_ok());
 }
 
 #[tokio::test]
