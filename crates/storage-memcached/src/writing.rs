@@ -95,8 +95,9 @@ impl<C: CacheClient> MemcachedStorage<C> {
         }
         let mut touched = 0_u64;
         for (locator, mut touches) in users {
-            // The latest first: of a session that is named twice, the others then change nothing.
-            touches.sort_by_key(|touch| Reverse(touch.last_activity));
+            // A session that is named several times counts once, with its latest activity.
+            touches.sort_by_key(|touch| (touch.key.id, Reverse(touch.last_activity)));
+            touches.dedup_by_key(|touch| touch.key.id);
             touched = touched.saturating_add(self.touch_user(locator, &touches, now).await?);
         }
         let all = u64::try_from(batch.len()).unwrap_or(u64::MAX);
@@ -110,7 +111,7 @@ impl<C: CacheClient> MemcachedStorage<C> {
             for touch in touches {
                 let Some(mut snapshot) = account.snapshot(touch.key.id, global)? else { continue };
                 let live = snapshot.state(now, LivePolicy::TRACKED).is_live();
-                if !live || touch.last_activity <= snapshot.control.last_activity {
+                if !live || snapshot.control.last_activity >= touch.stale_before() {
                     continue;
                 }
                 let idle = touch.idle_expires_at.min(snapshot.session.expires_at);

@@ -9,20 +9,19 @@ use session_manager_core::SessionStorage;
 use session_manager_storage_memcached::MemcachedStorage;
 use session_manager_testkit::storage_conformance;
 use support::fake::FakeCache;
-use support::swept::Swept;
 
-async fn fresh() -> Swept<support::Storage> {
-    Swept::new(support::storage_at(&support::shared_server()))
+async fn fresh() -> support::Storage {
+    support::storage_at(&support::shared_server())
 }
 
 async fn shared() -> Arc<dyn SessionStorage> {
     Arc::new(fresh().await)
 }
 
-async fn fake() -> Swept<MemcachedStorage<FakeCache>> {
-    Swept::new(MemcachedStorage::new(FakeCache::default(), support::config()).unwrap())
+async fn fake() -> MemcachedStorage<FakeCache> {
+    MemcachedStorage::new(FakeCache::default(), support::config()).unwrap()
 }
 
-storage_conformance!(memcached, fresh, lacking = [ListAll, RememberOnce, External, Feed, Scan]);
-storage_conformance!(through_an_arc, shared, lacking = [ListAll, RememberOnce, External, Feed, Scan]);
-storage_conformance!(on_any_client, fake, lacking = [ListAll, RememberOnce, External, Feed, Scan]);
+storage_conformance!(memcached, fresh, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
+storage_conformance!(through_an_arc, shared, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
+storage_conformance!(on_any_client, fake, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);

@@ -40,7 +40,7 @@ CREATE INDEX `sessions_created` ON `sessions` (`created_at`, `id`);
 CREATE INDEX `sessions_expires` ON `sessions` (`expires_at`);
 CREATE INDEX `sessions_idle` ON `sessions` (`idle_expires_at`);
 CREATE INDEX `sessions_revoked` ON `sessions` (`revoked_at`);
-CREATE UNIQUE INDEX `sessions_external` ON `sessions` (`external_issuer`, `external_sid`);
+CREATE INDEX `sessions_external` ON `sessions` (`external_issuer`, `external_sid`);
 
 CREATE TABLE `session_epochs` (
     `subject` VARBINARY(128) NOT NULL PRIMARY KEY,

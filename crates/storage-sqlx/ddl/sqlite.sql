@@ -40,7 +40,7 @@ CREATE INDEX "sessions_created" ON "sessions" ("created_at" DESC, "id" DESC);
 CREATE INDEX "sessions_expires" ON "sessions" ("expires_at");
 CREATE INDEX "sessions_idle" ON "sessions" ("idle_expires_at");
 CREATE INDEX "sessions_revoked" ON "sessions" ("revoked_at") WHERE "revoked_at" IS NOT NULL;
-CREATE UNIQUE INDEX "sessions_external" ON "sessions" ("external_issuer", "external_sid") WHERE "external_sid" IS NOT NULL;
+CREATE INDEX "sessions_external" ON "sessions" ("external_issuer", "external_sid") WHERE "external_sid" IS NOT NULL;
 
 CREATE TABLE "session_epochs" (
     "subject" TEXT NOT NULL PRIMARY KEY,

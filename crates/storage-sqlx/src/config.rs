@@ -1,6 +1,7 @@
 //! The mapping: which tables and columns of the application's the storage uses.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use session_manager_core::{Error, ErrorKind, Result};
 
@@ -182,6 +183,9 @@ impl SessionTable {
         for name in epochs.chain(once).chain(feed) {
             checked(name)?;
         }
+        if self.feed.as_ref().is_some_and(|feed| feed.retention.is_zero()) {
+            return Err(misconfigured("the feed has to keep announcements for some time"));
+        }
         Ok(self)
     }
 
@@ -338,6 +342,7 @@ pub struct FeedTable {
     pub(crate) phase: String,
     pub(crate) at: String,
     pub(crate) mark: String,
+    pub(crate) retention: Duration,
 }
 
 impl FeedTable {
@@ -350,7 +355,14 @@ impl FeedTable {
             phase: "phase".into(),
             at: "announced_at".into(),
             mark: "mark".into(),
+            retention: Duration::from_hours(1),
         }
+    }
+
+    /// How long a clean-up leaves announcements where they are, an hour by default: longer than any access token lives.
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
     }
 
     /// Names the column by which announcements that commit late are not missed, `mark` by default: the transaction in PostgreSQL (`xid8`), the

@@ -18,7 +18,7 @@ pub enum Failure {
     /// The database cannot hold a value that it was given.
     #[error("the database cannot hold a value (code {code})")]
     Unfit { code: String },
-    /// A unique constraint: another session has this id or external id.
+    /// A unique constraint: another session has this id, or the application's table has one of its own.
     #[error("a unique constraint was violated")]
     Duplicate,
     /// The statement does not fit the schema, or a constraint of the application's was violated.
@@ -65,7 +65,7 @@ impl From<Failed> for Error {
         match cause {
             Failure::Core(error) => error,
             Failure::Duplicate => {
-                Self::new(kind, operation).retryable(false).because("another session has this id or external id")
+                Self::new(kind, operation).retryable(false).because("a unique constraint of the table was violated")
             }
             Failure::Unfit { .. } => Self::new(kind, operation)
                 .because(

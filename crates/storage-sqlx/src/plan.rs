@@ -235,7 +235,7 @@ impl Draft<'_> {
         text.push(" WHERE ").push(self.name(Field::Id)).push(" = ").parameter().done()
     }
 
-    /// Last activity, idle deadline, id, last activity again, then the values of the live condition.
+    /// Last activity, idle deadline, id, the time before which the stored activity lies, then the values of the live condition.
     fn touch<DB: Dialect>(&self, epoch_table: Option<&str>, is_live: &str) -> Arc<str> {
         let [last, idle, expires, id] =
             [Field::LastActivity, Field::IdleExpiresAt, Field::ExpiresAt, Field::Id].map(|field| self.name(field));

@@ -79,7 +79,10 @@ fn compare<DB: Dialect>(mut health: Health, spec: &TableSpec, live: &LiveTable) 
         let message = format!("column {}.{} is {what}", spec.name, spec.key);
         health = health.finding(Severity::Error, message);
     }
-    spec.indexes.iter().fold(health, |health, index| compare_index::<DB>(health, spec, live, index))
+    for index in &spec.indexes {
+        health = refuse_unique::<DB>(compare_index::<DB>(health, spec, live, index), spec, live, index);
+    }
+    health
 }
 
 fn compare_column<DB: Dialect>(mut health: Health, spec: &TableSpec, live: &LiveTable, column: &ColumnSpec) -> Health {
@@ -121,18 +124,35 @@ fn compare_index<DB: Dialect>(health: Health, spec: &TableSpec, live: &LiveTable
     let suits = |found: &LiveIndex| {
         let begins = found.columns.len() >= index.columns.len()
             && found.columns.iter().zip(&index.columns).all(|(one, other)| DB::same_name(one, other));
-        let whole = found.columns.len() == index.columns.len();
-        begins && (!index.unique || (found.unique && whole)) && (!found.partial || index.partial.is_some())
+        begins && (!found.partial || index.partial.is_some())
     };
     if live.indexes.iter().any(suits) {
         return health;
     }
-    let kind = if index.unique { "unique index" } else { "index" };
     let columns = index.columns.join(", ");
     health.finding(
         Severity::Warning,
-        format!("table {} has no {kind} on ({columns}), which serves {}", spec.name, index.purpose),
+        format!("table {} has no index on ({columns}), which serves {}", spec.name, index.purpose),
     )
+}
+
+/// Several sessions may share these values: a unique index with one of them, but without the session's id, would refuse a sign-in.
+fn refuse_unique<DB: Dialect>(mut health: Health, spec: &TableSpec, live: &LiveTable, index: &IndexSpec) -> Health {
+    let has = |found: &LiveIndex, name: &str| found.columns.iter().any(|column| DB::same_name(column, name));
+    let refuses = |found: &&LiveIndex| {
+        let shares = index.columns.iter().any(|column| has(found, column));
+        found.unique && index.shared && shares && !has(found, &spec.key)
+    };
+    for found in live.indexes.iter().filter(refuses) {
+        let message = format!(
+            "table {} has a unique index on ({}): a second sign-in under one session of the identity provider would be refused; \
+            make it a plain index",
+            spec.name,
+            found.columns.join(", ")
+        );
+        health = health.finding(Severity::Error, message);
+    }
+    health
 }
 
 /// What is wrong with a collation that merges ids.

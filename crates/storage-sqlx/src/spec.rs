@@ -46,7 +46,8 @@ pub(crate) struct IndexSpec {
     pub(crate) suffix: &'static str,
     pub(crate) columns: Vec<String>,
     pub(crate) descending: bool,
-    pub(crate) unique: bool,
+    /// Several rows may have the same values, so that a unique index with one of its columns refuses some.
+    pub(crate) shared: bool,
     /// Rows in which this column is NULL need not be in it.
     pub(crate) partial: Option<String>,
     pub(crate) purpose: &'static str,
@@ -139,9 +140,8 @@ fn sessions(mapping: &SessionTable) -> Result<TableSpec> {
     ];
     if mapping.columns.contains_key(&Field::ExternalSid) {
         let (issuer, sid) = (name(Field::ExternalIssuer), name(Field::ExternalSid));
-        let index =
-            IndexSpec::on("external", [&issuer, &sid], "finding a session by its external id, of which there is one");
-        indexes.push(IndexSpec { unique: true, partial: Some(sid), ..index });
+        let index = IndexSpec::on("external", [&issuer, &sid], "finding sessions by their external id");
+        indexes.push(IndexSpec { shared: true, partial: Some(sid), ..index });
     }
     Ok(TableSpec { name: TableName::parse(&mapping.table)?, columns: columns.collect(), key: id, indexes })
 }
@@ -173,7 +173,7 @@ impl IndexSpec {
             suffix,
             columns: columns.map(Clone::clone).into(),
             descending: false,
-            unique: false,
+            shared: false,
             partial: None,
             purpose,
         }
@@ -216,7 +216,6 @@ impl TableSpec {
                 format!("{}{}", DB::quote(column), if plain { "" } else { direction })
             });
             let columns: Vec<_> = columns.collect();
-            let kind = if index.unique { "UNIQUE INDEX" } else { "INDEX" };
             // No database takes names of more than 63 bytes; names are ASCII.
             let prefix: String = self.name.name.chars().take(50).collect();
             let name = DB::quote(&format!("{prefix}_{}", index.suffix));
@@ -227,7 +226,7 @@ impl TableSpec {
                 .map(|column| format!(" WHERE {} IS NOT NULL", DB::quote(column)))
                 .unwrap_or_default();
             let columns = columns.join(", ");
-            ddl = format!("{ddl}CREATE {kind} {before_index}{name} ON {before_table}{table} ({columns}){partial};\n");
+            ddl = format!("{ddl}CREATE INDEX {before_index}{name} ON {before_table}{table} ({columns}){partial};\n");
         }
         ddl
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -34,7 +34,7 @@ use crate::plan::Plan;
 ///   transaction, [`ErrorKind::Conflict`](session_manager_core::ErrorKind::Conflict) means that the transaction was overtaken: roll it back
 ///   and begin again.
 /// - Each clean-up ([`PurgeScope::EndedBefore`](session_manager_core::storage::PurgeScope::EndedBefore)) also forgets remembered values that have run out and
-///   announcements of that age.
+///   announcements older than [`FeedTable::retention`](crate::FeedTable::retention).
 pub struct SqlxStorage<DB: Dialect, L: Link<DB> = Pool<DB>> {
     link: L,
     plan: Arc<Plan>,
@@ -82,7 +82,7 @@ impl<DB: Dialect> SqlxStorage<DB> {
 
 impl<DB: Dialect, L: Link<DB>> SqlxStorage<DB, L> {
     /// Compares the mapping with the live database: missing tables, columns and keys, types that change what they are given and collations that
-    /// confuse ids are errors, missing indexes warnings.
+    /// confuse ids and unique indexes that would refuse a sign-in are errors, missing indexes warnings.
     ///
     /// # Errors
     /// Only when the database cannot be reached.
@@ -208,6 +208,11 @@ impl<DB: Dialect, L: Link<DB>> RevocationFeed for SqlxStorage<DB, L> {
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, _now: DateTime<Utc>) -> Result<FeedBatch> {
         self.run(&Since { cursor, limit }).await
     }
+
+    /// What the mapping says: nothing but a clean-up removes announcements.
+    fn retention(&self) -> Option<Duration> {
+        self.plan.mapping.feed.as_ref().map(|feed| feed.retention)
+    }
 }
 
 #[async_trait]
@@ -218,7 +223,7 @@ impl<DB: Dialect, L: Link<DB>> SessionScan for SqlxStorage<DB, L> {
 
     async fn put(&self, snapshot: &Snapshot) -> Result<PutOutcome> {
         match self.link.run(&self.plan, &Put { snapshot }).await {
-            // Somebody else took the id or the external id between our look and our write.
+            // Somebody else took the id between our look and our write.
             Err(Failure::Duplicate) => Ok(PutOutcome::Kept),
             result => result.map_err(|failure| failure.during(<Put<'_> as Operation<DB>>::NAME).into()),
         }

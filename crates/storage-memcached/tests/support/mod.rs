@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each test file needs another part")]
 
 pub(crate) mod fake;
-pub(crate) mod swept;
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -27,11 +27,6 @@ impl<DB: Dialect> Operation<DB> for Insert {
             }
             return Ok(InsertOutcome::DuplicateId);
         }
-        if let Some(external) = &session.external
-            && rows::external::<DB>(plan, connection, external).await?.is_some()
-        {
-            return Ok(InsertOutcome::DuplicateId);
-        }
         let live = count_live::<DB>(plan, connection, &session.user_id, self.now).await?;
         if live >= self.limit.max && self.limit.rejects() {
             return Ok(InsertOutcome::LimitReached { live });

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use session_manager_core::clock::before;
 use session_manager_core::storage::{EndedSession, Purge, PurgeScope, Purged};
 use session_manager_core::{Error, ErrorKind, SessionId, Snapshot, UserId};
 
@@ -147,14 +148,15 @@ fn ids(plan: &Plan, rows: Vec<Row>) -> Result<Vec<SessionId>, Failure> {
     rows.into_iter().map(id).collect()
 }
 
-/// Forgets remembered values that have run out, and announcements of the same age as the sessions: a bounded number of each.
+/// Forgets remembered values that have run out, and announcements that have been kept long enough: a bounded number of each.
 async fn forget<DB: Dialect>(request: &Purge, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<(), Failure> {
     let limit = request.limit.max(FORGOTTEN);
     if let Some(once) = &plan.once {
         forget_rows::<DB>(&once.garbage, connection, plan.time(request.now), limit).await?;
     }
-    if let (Some(feed), PurgeScope::EndedBefore(time)) = (&plan.feed, &request.scope) {
-        forget_rows::<DB>(&feed.garbage, connection, plan.time(*time), limit).await?;
+    if let (Some(feed), Some(mapped)) = (&plan.feed, &plan.mapping.feed) {
+        let time = before(request.now, mapped.retention);
+        forget_rows::<DB>(&feed.garbage, connection, plan.time(time), limit).await?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ impl<DB: Dialect> Operation<DB> for Revoke {
                 let found = rows::locked::<DB>(plan, connection, key.id).await?;
                 let found =
                     found.filter(|snapshot| owner.as_ref().is_none_or(|owner| *owner == snapshot.session.user_id));
-                one::<DB>(self, plan, connection, found).await
+                these::<DB>(self, plan, connection, found.into_iter().collect()).await
             }
             RevokeTarget::External(external) => {
                 if !plan.has(Field::ExternalSid) {
@@ -31,9 +31,8 @@ impl<DB: Dialect> Operation<DB> for Revoke {
                         .because("no columns are mapped for external ids")
                         .into());
                 }
-                let found = rows::external::<DB>(plan, connection, external).await?;
-                let found = rows::still_held::<DB>(plan, connection, found.into_iter().collect()).await?.pop();
-                one::<DB>(self, plan, connection, found).await
+                let found = rows::named::<DB>(plan, connection, external).await?;
+                these::<DB>(self, plan, connection, found).await
             }
             RevokeTarget::User { user, except } => all_of::<DB>(self, plan, connection, user, *except).await,
             RevokeTarget::Matching { user, filter } => {
@@ -46,19 +45,17 @@ impl<DB: Dialect> Operation<DB> for Revoke {
     }
 }
 
-async fn one<DB: Dialect>(
+/// Ends those that live of sessions that are held, and counts the others.
+async fn these<DB: Dialect>(
     request: &Revoke,
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    found: Option<Snapshot>,
+    held: Vec<Snapshot>,
 ) -> Result<Revoked, Failure> {
-    match found {
-        None => Ok(Revoked::default()),
-        Some(snapshot) if !snapshot.state(request.now(), plan.live).is_live() => Ok(Revoked::new(Vec::new(), 1)),
-        Some(snapshot) => {
-            Ok(Revoked::new(rows::end::<DB>(plan, connection, vec![snapshot], &request.revocation).await?, 0))
-        }
-    }
+    let is_live = |snapshot: &Snapshot| snapshot.state(request.now(), plan.live).is_live();
+    let (live, over): (Vec<_>, Vec<_>) = held.into_iter().partition(is_live);
+    let already_ended = u64::try_from(over.len()).unwrap_or(u64::MAX);
+    Ok(Revoked::new(rows::end::<DB>(plan, connection, live, &request.revocation).await?, already_ended))
 }
 
 async fn all_of<DB: Dialect>(

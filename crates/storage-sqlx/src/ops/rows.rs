@@ -92,22 +92,23 @@ pub(super) fn by_ids<DB: Dialect>(plan: &Plan, select: &str, ids: &[SessionId]) 
     Statement::<DB>::new(select).push(" WHERE s.").push(plan.name(Field::Id)).one_of(ids)
 }
 
-/// Finds the session with this name elsewhere, where such names are kept. It may be changed at once.
-pub(super) async fn external<DB: Dialect>(
+/// Finds the sessions with this name elsewhere, and holds them until the step is over.
+pub(super) async fn named<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
     external: &ExternalId,
-) -> Result<Option<Snapshot>, Failure> {
-    if !plan.has(Field::ExternalSid) {
-        return Ok(None);
-    }
+) -> Result<Vec<Snapshot>, Failure> {
     let [issuer, sid] = [Field::ExternalIssuer, Field::ExternalSid].map(|field| plan.name(field));
     let statement =
         Statement::<DB>::new(&plan.select).push(&format!(" WHERE s.{issuer} = ")).bind(external.issuer.as_str().into());
     let statement =
         statement.push(&format!(" AND s.{sid} = ")).bind(external.sid.as_str().into()).push(connection.fresh());
     let rows = statement.fetch(connection).await?;
-    rows.into_iter().next().map(|row| plan.snapshot(row)).transpose()
+    let found = rows.into_iter().map(|row| plan.snapshot(row)).collect::<Result<Vec<_>, _>>()?;
+    let mut held = still_held::<DB>(plan, connection, found).await?;
+    // An import may have given one another name before it was held.
+    held.retain(|snapshot| snapshot.session.external.as_ref() == Some(external));
+    Ok(held)
 }
 
 /// Ends these live sessions.

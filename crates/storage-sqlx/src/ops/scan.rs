@@ -65,11 +65,6 @@ impl<DB: Dialect> Operation<DB> for Put<'_> {
         let wanted = &self.snapshot.session;
         // The epochs come first, since who takes the epoch row takes it first; keeping what is there takes all of it back.
         raise_epochs::<DB>(self.snapshot, plan, connection).await?;
-        if let Some(name) = &wanted.external
-            && rows::external::<DB>(plan, connection, name).await?.is_some_and(|other| other.session.id != wanted.id)
-        {
-            return Ok(PutOutcome::Kept);
-        }
         match rows::locked::<DB>(plan, connection, wanted.id).await? {
             None => execute::<DB>(connection, &plan.insert, plan.values(self.snapshot)?).await.map(drop)?,
             Some(stored) if is_kept(&stored, self.snapshot) => return Ok(PutOutcome::Kept),

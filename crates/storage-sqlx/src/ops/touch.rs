@@ -53,12 +53,11 @@ impl<DB: Dialect> Operation<DB> for Touches<'_> {
         }
         let mut touched = 0_u64;
         for touch in batch {
-            let last_activity = plan.time(touch.last_activity);
             let mut values = vec![
-                last_activity.clone(),
+                plan.time(touch.last_activity),
                 plan.time(touch.idle_expires_at),
                 plan.mapping.id.encode(touch.key.id),
-                last_activity,
+                plan.time(touch.stale_before()),
             ];
             values.extend(plan.touch_values::<DB>(self.now));
             touched += execute::<DB>(connection, &plan.touch, values).await?;

@@ -14,8 +14,8 @@ use session_manager_core::{
 };
 use session_manager_services::{Service, url};
 use session_manager_storage_sqlx::{
-    AddressEncoding, EpochTable, ExtraKind, Field, IdEncoding, JsonEncoding, SessionTable, SqlxStorage, TimeEncoding,
-    UserIdEncoding, reference_ddl,
+    AddressEncoding, EpochTable, ExtraKind, FeedTable, Field, IdEncoding, JsonEncoding, SessionTable, SqlxStorage,
+    TimeEncoding, UserIdEncoding, reference_ddl,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{MySql, Postgres};
@@ -263,7 +263,8 @@ async fn a_scan_moves_everything_elsewhere<S: Server>() {
 }
 
 async fn clean_up_forgets<S: Server>() {
-    let fixture = Fixture::<S>::new().await;
+    let feed = FeedTable::new("session_feed").retention(Duration::from_millis(3));
+    let fixture = Fixture::<S>::with(full().feed(feed)).await;
     for number in 0..300 {
         let key = OnceKey::parse(&format!("k{number}")).unwrap();
         assert!(fixture.storage.remember_once(&key, at(0), at(if number < 290 { 5 } else { 50 })).await.unwrap());

@@ -149,7 +149,27 @@ async fn defects_in_postgres_are_named() {
             Warning,
             "no index on (mark, seq), which serves the feed",
         ),
-        (full(), "UNIQUE INDEX", "INDEX", Warning, "no unique index on (external_issuer, external_sid)"),
+        (
+            full(),
+            "(\"external_issuer\", \"external_sid\")",
+            "(\"external_sid\", \"external_issuer\")",
+            Warning,
+            "no index on (external_issuer, external_sid)",
+        ),
+        (
+            full(),
+            "INDEX \"sessions_external\"",
+            "UNIQUE INDEX \"sessions_external\"",
+            Error,
+            "unique index on (external_issuer, external_sid): a second sign-in under one session of the identity provider",
+        ),
+        (
+            full(),
+            "\"external_sid\" text COLLATE \"C\",",
+            "\"external_sid\" text COLLATE \"C\", UNIQUE (\"user_id\", \"external_sid\"),",
+            Error,
+            "unique index on (user_id, external_sid): a second sign-in",
+        ),
     ];
     each_is_named::<Postgres>(cases).await;
 }
@@ -256,7 +276,27 @@ async fn defects_in_mariadb_are_named() {
             "no index on (user_id, created_at, id)",
         ),
         (full(), "ON `sessions` (`expires_at`)", "ON `sessions` (`version`)", Warning, "no index on (expires_at)"),
-        (full(), "UNIQUE INDEX", "INDEX", Warning, "no unique index on (external_issuer, external_sid)"),
+        (
+            full(),
+            "(`external_issuer`, `external_sid`)",
+            "(`external_sid`, `external_issuer`)",
+            Warning,
+            "no index on (external_issuer, external_sid)",
+        ),
+        (
+            full(),
+            "INDEX `sessions_external`",
+            "UNIQUE INDEX `sessions_external`",
+            Error,
+            "unique index on (external_issuer, external_sid): a second sign-in under one session of the identity provider",
+        ),
+        (
+            full(),
+            "`external_sid` VARBINARY(255),",
+            "`external_sid` VARBINARY(255), UNIQUE (`user_id`, `external_sid`),",
+            Error,
+            "unique index on (user_id, external_sid): a second sign-in",
+        ),
     ];
     each_is_named::<MySql>(cases).await;
     // A binary collation that does not pad does, as does any that tells the ids of one character set apart.

@@ -203,6 +203,7 @@ async fn mappings_that_do_not_hold_together_are_refused() {
         full().epochs(EpochTable::new(hostile)),
         full().once(session_manager_storage_sqlx::OnceTable::new("o").columns(hostile, "u")),
         full().feed(session_manager_storage_sqlx::FeedTable::new("f").columns("a", "b", "c", hostile)),
+        full().feed(session_manager_storage_sqlx::FeedTable::new("f").retention(Duration::ZERO)),
     ];
     for mapping in cases {
         let label = format!("{mapping:?}");

@@ -104,7 +104,27 @@ async fn each_defect_is_named() {
             Warning,
             "no index on (expires_at)",
         ),
-        (full(), "UNIQUE INDEX", "INDEX", Warning, "no unique index on (external_issuer, external_sid)"),
+        (
+            full(),
+            "(\"external_issuer\", \"external_sid\")",
+            "(\"external_sid\", \"external_issuer\")",
+            Warning,
+            "no index on (external_issuer, external_sid), which serves finding sessions by their external id",
+        ),
+        (
+            full(),
+            "INDEX \"sessions_external\"",
+            "UNIQUE INDEX \"sessions_external\"",
+            Error,
+            "unique index on (external_issuer, external_sid): a second sign-in under one session of the identity provider",
+        ),
+        (
+            full(),
+            "\"external_sid\" TEXT,",
+            "\"external_sid\" TEXT UNIQUE,",
+            Error,
+            "unique index on (external_sid): a second sign-in",
+        ),
     ];
     for (mapping, from, to, severity, expected) in cases {
         let ddl = reference_ddl::<Sqlite>(&mapping).unwrap();
