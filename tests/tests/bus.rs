@@ -1,4 +1,5 @@
 //! The buses between nodes on real servers: what one node says, the other hears; a broken bus says so and heals.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What the manager does besides the life of a session: watching, measuring, sampling, limits, and every other way to end.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -40,7 +41,7 @@ impl InvalidationBus for BrokenBus {
 #[tokio::test]
 async fn a_watcher_outlives_its_bus_and_reads_only_for_its_own_session() {
     let storage = Arc::new(CountingStorage::new(memory()));
-    let bed = Bed::with(Arc::clone(&storage) as _, |builder| builder.bus(Arc::new(BrokenBus)));
+    let bed = Bed::with(storage.clone(), |builder| builder.bus(Arc::new(BrokenBus)));
     let key = bed.sign_in("alice").await.snapshot.session.key();
     let manager = bed.manager.clone();
     let mut ended = Box::pin(manager.ended(key));
@@ -54,7 +55,7 @@ async fn a_watcher_outlives_its_bus_and_reads_only_for_its_own_session() {
     assert!(ended.now_or_never().is_some());
 
     let bus = Arc::new(LocalBus::new());
-    let bed = Bed::with(Arc::clone(&storage) as _, |builder| builder.bus(bus.clone()));
+    let bed = Bed::with(storage.clone(), |builder| builder.bus(bus.clone()));
     let (key, other) =
         (bed.sign_in("alice").await.snapshot.session.key(), bed.sign_in("bob").await.snapshot.session.key());
     let manager = bed.manager.clone();
@@ -75,21 +76,24 @@ async fn a_watcher_outlives_its_bus_and_reads_only_for_its_own_session() {
     {
         say(event, Phase::Done);
         assert!((&mut ended).now_or_never().is_none());
-        assert_eq!(storage.calls(Method::Read) + storage.calls(Method::TryRead), number as u64 + 1);
+        assert_eq!(storage.calls(Method::Read) + storage.calls(Method::TryRead), u64::try_from(number).unwrap() + 1);
     }
 }
 
 /// Remembers what it measures.
 #[derive(Debug, Default)]
-struct Measured(Mutex<(Vec<(Operation, Result<(), ErrorKind>)>, Vec<Incident>)>);
+struct Measured {
+    operations: Mutex<Vec<(Operation, Result<(), ErrorKind>)>>,
+    incidents: Mutex<Vec<Incident>>,
+}
 
 impl Telemetry for Measured {
     fn operation(&self, operation: Operation, outcome: Result<(), ErrorKind>, _: Duration) {
-        self.0.lock().unwrap().0.push((operation, outcome));
+        self.operations.lock().unwrap().push((operation, outcome));
     }
 
     fn incident(&self, incident: Incident) {
-        self.0.lock().unwrap().1.push(incident);
+        self.incidents.lock().unwrap().push(incident);
     }
 }
 
@@ -102,9 +106,8 @@ async fn operations_and_incidents_are_measured() {
     let _ = bed.manager.refresh("smr_nothing", &firefox()).await;
     bed.sink.fail(true);
     let _ = bed.manager.revoke_all(&user("alice"), RevocationReason::ALL, &firefox()).await;
-    let (operations, incidents) = &*measured.0.lock().unwrap();
     assert_eq!(
-        *operations,
+        *measured.operations.lock().unwrap(),
         [
             (Operation::Create, Ok(())),
             (Operation::Authenticate, Ok(())),
@@ -112,7 +115,7 @@ async fn operations_and_incidents_are_measured() {
             (Operation::Revoke, Err(ErrorKind::Unconfirmed)),
         ]
     );
-    assert_eq!(*incidents, [Incident::TokenRejected, Incident::AuditSinkFailed]);
+    assert_eq!(*measured.incidents.lock().unwrap(), [Incident::TokenRejected, Incident::AuditSinkFailed]);
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +159,7 @@ async fn touch_notes_activity_without_a_token() {
 #[tokio::test]
 async fn ten_thousand_requests_in_an_interval_write_once() {
     let storage = Arc::new(CountingStorage::new(memory()));
-    let bed = Bed::with(Arc::clone(&storage) as _, |builder| builder);
+    let bed = Bed::with(storage.clone(), |builder| builder);
     let created = bed.sign_in("alice").await;
     bed.pass(Duration::from_mins(1));
     storage.reset();

@@ -72,7 +72,7 @@ impl PgBus {
                         (silent, beat) = (0, rest);
                         break;
                     }
-                    Either::Right((_, rest)) => {
+                    Either::Right(((), rest)) => {
                         silent += 1;
                         if silent > SILENT {
                             return Ok(());
