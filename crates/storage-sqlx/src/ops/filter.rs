@@ -61,19 +61,13 @@ impl Conditions {
             conditions.trusted(plan, trusted, now);
         }
         if let Some(time) = filter.created_after {
-            conditions.compare(plan, Field::CreatedAt, ">=", plan.time(time));
+            conditions.compare(plan, Field::CreatedAt, ">=", plan.bound(time));
         }
         if let Some(time) = filter.created_before {
-            conditions.compare(plan, Field::CreatedAt, "<", plan.time(time));
+            conditions.compare(plan, Field::CreatedAt, "<", plan.bound(time));
         }
         if let Some(time) = filter.last_activity_before {
-            conditions.compare(plan, Field::LastActivity, "<", plan.time(time));
-        }
-        // A bound finer than the stored milliseconds would be cut.
-        let fine =
-            |time: Option<DateTime<Utc>>| time.is_some_and(|time| time.timestamp_subsec_nanos() % 1_000_000 != 0);
-        if [filter.created_after, filter.created_before, filter.last_activity_before].into_iter().any(fine) {
-            conditions.exact = false;
+            conditions.compare(plan, Field::LastActivity, "<", plan.bound(time));
         }
         Ok(conditions)
     }
