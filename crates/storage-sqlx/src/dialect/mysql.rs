@@ -50,6 +50,7 @@ impl Dialect for MySql {
     const TABLE_SUFFIX: &'static str = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = false;
+    const COMPARES_PAIRS: bool = false;
     const LOCKS_BY_PRIMARY_KEY: bool = true;
 
     fn quote(name: &str) -> String {

@@ -104,9 +104,16 @@ impl Conditions {
             word = " AND ";
         }
         if let Some((after_time, after_id)) = after {
-            let condition = format!("(s.{}, s.{}) < (?, ?)", plan.name(Field::CreatedAt), plan.name(Field::Id));
-            let values = [plan.time(after_time), plan.mapping.id.encode(after_id)];
-            statement = statement.push(word).condition(&condition, values);
+            let [created, id] = [Field::CreatedAt, Field::Id].map(|field| plan.name(field));
+            let (time, after_id) = (plan.time(after_time), plan.mapping.id.encode(after_id));
+            statement = statement.push(word);
+            statement = if DB::COMPARES_PAIRS {
+                statement.condition(&format!("(s.{created}, s.{id}) < (?, ?)"), [time, after_id])
+            } else {
+                // The same, written so that the first part is a range of the index.
+                let condition = format!("s.{created} <= ? AND (s.{created} < ? OR s.{id} < ?)");
+                statement.condition(&condition, [time.clone(), time, after_id])
+            };
         }
         statement
     }
