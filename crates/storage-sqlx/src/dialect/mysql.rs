@@ -151,8 +151,10 @@ impl Dialect for MySql {
 
     fn classify(error: &dyn DatabaseError) -> Class {
         match number(error) {
-            // Deadlock, lock wait timeout.
-            1213 | 1205 => Class::Overtaken,
+            // Deadlock.
+            1213 => Class::Overtaken,
+            // Lock wait timeout: fifty seconds by default.
+            1205 => Class::Waited,
             1062 => Class::Unique,
             // Too long, a character that the column's set does not have, invalid JSON.
             1406 | 1366 | 1300 | 4025 | 3140 => Class::Unfit,
