@@ -12,6 +12,9 @@ pub enum Failure {
     /// The database answered that it is busy, locked or cannot write now.
     #[error("the database is busy or cannot be written (code {code})")]
     Busy { code: String },
+    /// Somebody else held a lock for longer than the database, or the application's setting, lets one wait.
+    #[error("a lock was waited for too long (code {code})")]
+    Waited { code: String },
     /// The application's transaction reads an older state than it would have to change.
     #[error("the transaction has been overtaken by another (code {code}); roll it back and repeat it")]
     Overtaken { code: String },
@@ -56,7 +59,7 @@ pub(crate) struct Failed {
 impl From<Failed> for Error {
     fn from(Failed { operation, cause }: Failed) -> Self {
         let kind = match &cause {
-            Failure::Connection(_) | Failure::Busy { .. } => ErrorKind::Unavailable,
+            Failure::Connection(_) | Failure::Busy { .. } | Failure::Waited { .. } => ErrorKind::Unavailable,
             Failure::Overtaken { .. } | Failure::Duplicate => ErrorKind::Conflict,
             Failure::Refused { .. } => ErrorKind::Misconfigured,
             Failure::Unfit { .. } => ErrorKind::InvalidInput,
@@ -90,8 +93,10 @@ impl From<Failed> for Error {
 pub enum Class {
     /// Busy, locked, out of space, read-only: nothing was done, and it may go better later.
     Busy,
-    /// Only the owner of the transaction can repeat it.
+    /// The database gave the whole transaction up in favour of another: only its owner can repeat it.
     Overtaken,
+    /// A lock was waited for too long. Waiting again would take as long again.
+    Waited,
     /// A unique constraint.
     Unique,
     /// A value that the column does not take.
@@ -108,6 +113,7 @@ pub(crate) fn classify<DB: crate::dialect::Dialect>(error: sqlx::Error) -> Failu
             match DB::classify(&*error) {
                 Class::Busy => Failure::Busy { code },
                 Class::Overtaken => Failure::Overtaken { code },
+                Class::Waited => Failure::Waited { code },
                 Class::Unique => Failure::Duplicate,
                 Class::Unfit => Failure::Unfit { code },
                 Class::Refused(message) => Failure::Refused { code, message },

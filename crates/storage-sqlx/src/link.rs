@@ -54,7 +54,7 @@ impl<DB: Dialect> Link<DB> for Pool<DB> {
             match once(self, plan, operation, attempt).await {
                 // All of the step has been taken back. No pause: whoever won has what we waited for, and our next attempt waits for them.
                 Err(Failure::Overtaken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(Failure::Overtaken { code }) => return Err(Failure::Busy { code }),
+                Err(Failure::Overtaken { code } | Failure::Waited { code }) => return Err(Failure::Busy { code }),
                 outcome => return outcome,
             }
         }
@@ -67,23 +67,34 @@ impl<DB: Dialect> Link<DB> for Borrowed<'_, DB> {
 
     async fn run<O: Operation<DB>>(&self, plan: &Plan, operation: &O) -> Result<O::Output, Failure> {
         let mut connection = self.0.lock().await;
-        match operation.access(plan) {
-            Access::Statement | Access::Reads => operation.run(plan, &mut channel::<DB>(plan, &mut connection)).await,
-            Access::Writes => {
-                // A savepoint: what the step gives up, or leaves half-done when it is dropped, leaves nothing in the application's transaction.
-                let mut savepoint = connection.begin().await.map_err(classify::<DB>)?;
-                let mut inside = Channel { inside: true, ..channel::<DB>(plan, &mut savepoint) };
-                if let Some(claim) = &plan.claim {
-                    execute::<DB>(&mut inside, claim, Vec::new()).await?;
-                }
-                let output = operation.run(plan, &mut inside).await?;
-                let keeps = operation.keeps(&output);
-                let ended = if keeps { savepoint.commit().await } else { savepoint.rollback().await };
-                ended.map_err(classify::<DB>)?;
-                Ok(output)
-            }
+        match within::<DB, O>(&mut **connection, plan, operation).await {
+            // The statement that waited has been taken back, and what the transaction holds may be what the other one waits for.
+            Err(Failure::Waited { code }) => Err(Failure::Overtaken { code }),
+            outcome => outcome,
         }
     }
+}
+
+/// Runs an operation inside the application's transaction.
+async fn within<DB: Dialect, O: Operation<DB>>(
+    connection: &mut DB::Connection,
+    plan: &Plan,
+    operation: &O,
+) -> Result<O::Output, Failure> {
+    if operation.access(plan) != Access::Writes {
+        return operation.run(plan, &mut channel::<DB>(plan, connection)).await;
+    }
+    // A savepoint: what the step gives up, or leaves half-done when it is dropped, leaves nothing in the application's transaction.
+    let mut savepoint = connection.begin().await.map_err(classify::<DB>)?;
+    let mut inside = Channel { inside: true, ..channel::<DB>(plan, &mut savepoint) };
+    if let Some(claim) = &plan.claim {
+        execute::<DB>(&mut inside, claim, Vec::new()).await?;
+    }
+    let output = operation.run(plan, &mut inside).await?;
+    let keeps = operation.keeps(&output);
+    let ended = if keeps { savepoint.commit().await } else { savepoint.rollback().await };
+    ended.map_err(classify::<DB>)?;
+    Ok(output)
 }
 
 fn channel<'c, DB: Dialect>(plan: &Plan, connection: &'c mut DB::Connection) -> Channel<'c, DB> {

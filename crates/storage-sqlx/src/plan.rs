@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use session_manager_core::clock::{after, to_millis};
 use session_manager_core::{LivePolicy, Result, Snapshot, UserId};
 
 use crate::config::SessionTable;
@@ -134,6 +136,12 @@ impl Plan {
 
     pub(crate) fn time(&self, time: DateTime<Utc>) -> Value {
         self.mapping.times.encode(time)
+    }
+
+    /// The value that a column is compared with by `<` or `>=`: the next whole millisecond, since what is stored are whole ones.
+    pub(crate) fn bound(&self, time: DateTime<Utc>) -> Value {
+        let whole = to_millis(time);
+        self.time(if whole == time { whole } else { after(whole, Duration::from_millis(1)) })
     }
 
     pub(crate) fn user(&self, user: &UserId) -> Result<Value, Failure> {

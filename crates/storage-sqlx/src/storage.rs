@@ -68,7 +68,7 @@ impl<DB: Dialect> SqlxStorage<DB> {
     ///
     /// # Behaviour
     /// - Every step that writes is a savepoint, which takes its locks before it looks.
-    /// - A deadlock, or at REPEATABLE READ a snapshot that is too old, is
+    /// - A deadlock, a lock that was waited for too long, or at REPEATABLE READ a snapshot that is too old, is
     ///   [`ErrorKind::Conflict`](session_manager_core::ErrorKind::Conflict): roll the transaction back and repeat it.
     /// - When a future is dropped before it is done, roll the transaction back: the driver may have done so without a word.
     pub fn in_transaction<'t>(&self, transaction: &'t mut Transaction<'_, DB>) -> SqlxTransaction<'t, DB> {

@@ -63,6 +63,8 @@ pub trait Dialect: sqlx::Database + Sealed {
     const SCHEMA_NAMES_INDEX: bool;
     /// Whether indexes may leave rows out, and descend.
     const RICH_INDEXES: bool;
+    /// Whether an index serves a comparison of two columns with two values at once.
+    const COMPARES_PAIRS: bool;
     /// Whether sessions are locked by the primary key, so that another unique key would not do.
     const LOCKS_BY_PRIMARY_KEY: bool;
 

@@ -50,6 +50,7 @@ impl Dialect for MySql {
     const TABLE_SUFFIX: &'static str = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = false;
+    const COMPARES_PAIRS: bool = false;
     const LOCKS_BY_PRIMARY_KEY: bool = true;
 
     fn quote(name: &str) -> String {
@@ -150,8 +151,10 @@ impl Dialect for MySql {
 
     fn classify(error: &dyn DatabaseError) -> Class {
         match number(error) {
-            // Deadlock, lock wait timeout.
-            1213 | 1205 => Class::Overtaken,
+            // Deadlock.
+            1213 => Class::Overtaken,
+            // Lock wait timeout: fifty seconds by default.
+            1205 => Class::Waited,
             1062 => Class::Unique,
             // Too long, a character that the column's set does not have, invalid JSON.
             1406 | 1366 | 1300 | 4025 | 3140 => Class::Unfit,

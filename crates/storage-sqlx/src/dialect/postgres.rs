@@ -51,6 +51,7 @@ impl Dialect for Postgres {
     const TABLE_SUFFIX: &'static str = "";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = true;
+    const COMPARES_PAIRS: bool = true;
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 
     fn quote(name: &str) -> String {
@@ -145,8 +146,10 @@ impl Dialect for Postgres {
     fn classify(error: &dyn DatabaseError) -> Class {
         let code = error.code().unwrap_or_default();
         match (&*code, code.get(..2).unwrap_or_default()) {
-            // Serialisation, deadlock, lock_timeout; what follows an error of the application's in its transaction.
-            ("40001" | "40P01" | "55P03" | "25P02", _) => Class::Overtaken,
+            // Serialisation, deadlock; what follows an error of the application's in its transaction.
+            ("40001" | "40P01" | "25P02", _) => Class::Overtaken,
+            // lock_timeout.
+            ("55P03", _) => Class::Waited,
             ("23505", _) => Class::Unique,
             ("22P05" | "22021" | "22001", _) => Class::Unfit,
             // Connection, resources, administrator; a statement_timeout; a replica.

@@ -36,6 +36,7 @@ impl Dialect for Sqlite {
     const TABLE_SUFFIX: &'static str = " STRICT";
     const SCHEMA_NAMES_INDEX: bool = true;
     const RICH_INDEXES: bool = true;
+    const COMPARES_PAIRS: bool = true;
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 
     fn quote(name: &str) -> String {

@@ -61,19 +61,13 @@ impl Conditions {
             conditions.trusted(plan, trusted, now);
         }
         if let Some(time) = filter.created_after {
-            conditions.compare(plan, Field::CreatedAt, ">=", plan.time(time));
+            conditions.compare(plan, Field::CreatedAt, ">=", plan.bound(time));
         }
         if let Some(time) = filter.created_before {
-            conditions.compare(plan, Field::CreatedAt, "<", plan.time(time));
+            conditions.compare(plan, Field::CreatedAt, "<", plan.bound(time));
         }
         if let Some(time) = filter.last_activity_before {
-            conditions.compare(plan, Field::LastActivity, "<", plan.time(time));
-        }
-        // A bound finer than the stored milliseconds would be cut.
-        let fine =
-            |time: Option<DateTime<Utc>>| time.is_some_and(|time| time.timestamp_subsec_nanos() % 1_000_000 != 0);
-        if [filter.created_after, filter.created_before, filter.last_activity_before].into_iter().any(fine) {
-            conditions.exact = false;
+            conditions.compare(plan, Field::LastActivity, "<", plan.bound(time));
         }
         Ok(conditions)
     }
@@ -110,9 +104,16 @@ impl Conditions {
             word = " AND ";
         }
         if let Some((after_time, after_id)) = after {
-            let condition = format!("(s.{}, s.{}) < (?, ?)", plan.name(Field::CreatedAt), plan.name(Field::Id));
-            let values = [plan.time(after_time), plan.mapping.id.encode(after_id)];
-            statement = statement.push(word).condition(&condition, values);
+            let [created, id] = [Field::CreatedAt, Field::Id].map(|field| plan.name(field));
+            let (time, after_id) = (plan.time(after_time), plan.mapping.id.encode(after_id));
+            statement = statement.push(word);
+            statement = if DB::COMPARES_PAIRS {
+                statement.condition(&format!("(s.{created}, s.{id}) < (?, ?)"), [time, after_id])
+            } else {
+                // The same, written so that the first part is a range of the index.
+                let condition = format!("s.{created} <= ? AND (s.{created} < ? OR s.{id} < ?)");
+                statement.condition(&condition, [time.clone(), time, after_id])
+            };
         }
         statement
     }

@@ -8,6 +8,8 @@ mod feed;
 mod filter;
 mod insert;
 mod list;
+#[cfg(all(test, feature = "mysql"))]
+mod mariadb_plans;
 mod once;
 mod purge;
 #[cfg(all(test, feature = "sqlite"))]

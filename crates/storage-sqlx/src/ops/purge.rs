@@ -84,7 +84,7 @@ async fn candidates<DB: Dialect>(
         let column = plan.name(field);
         statement = statement.push(if number == 0 { "" } else { " UNION " });
         statement = statement.push(&format!("SELECT {id} FROM (SELECT s.{id} FROM {} AS s", plan.table));
-        statement = statement.push(&format!(" WHERE s.{column} < ")).bind(plan.time(time));
+        statement = statement.push(&format!(" WHERE s.{column} < ")).bind(plan.bound(time));
         statement = statement.push(&format!(" ORDER BY s.{column} LIMIT ")).bind(Value::Int(limit));
         statement = statement.push(&format!(") AS part{number}"));
     }
@@ -111,7 +111,7 @@ async fn lock_ended<DB: Dialect>(
             break;
         }
         let statement = rows::by_ids::<DB>(plan, &rows::lock_many::<DB>(plan), chunk);
-        let statement = statement.condition(&condition, std::iter::repeat_n(plan.time(time), 3));
+        let statement = statement.condition(&condition, std::iter::repeat_n(plan.bound(time), 3));
         let statement = statement.bind(Value::Int(i64::try_from(left).unwrap_or(i64::MAX)));
         held.extend(ids(plan, statement.push(DB::ROW_LOCK_SKIPPING).fetch(connection).await?)?);
     }

@@ -27,6 +27,9 @@ pub(crate) trait Server: Dialect {
     /// A pool on an empty schema.
     fn pool(connections: u32) -> BoxFuture<'static, Pool<Self>>;
 
+    /// Another pool on the schema of this one, whose connections wait for a lock a second at most.
+    fn impatient(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>>;
+
     /// Runs statements.
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()>;
 
@@ -54,6 +57,11 @@ impl Server for Postgres {
             Self::run(&pool, &format!("CREATE SCHEMA {schema}")).await;
             pool
         })
+    }
+
+    fn impatient(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>> {
+        let options = pool.connect_options().as_ref().clone().options([("lock_timeout", "1s")]);
+        Box::pin(async move { PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap() })
     }
 
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()> {
@@ -89,6 +97,16 @@ impl Server for MySql {
             pool.close().await;
             MySqlPoolOptions::new().max_connections(connections).connect_with(options.database(&schema)).await.unwrap()
         })
+    }
+
+    fn impatient(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>> {
+        let options = pool.connect_options().as_ref().clone();
+        let pool = MySqlPoolOptions::new().max_connections(2).after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql("SET SESSION innodb_lock_wait_timeout = 1").execute(connection).await.map(drop)
+            })
+        });
+        Box::pin(async move { pool.connect_with(options).await.unwrap() })
     }
 
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()> {

@@ -1,18 +1,21 @@
 //! The storage inside the application's own transaction.
 
+use std::time::{Duration, Instant};
+
 use session_manager_core::storage::{
     Bump, BumpTarget, Consistency, InsertOutcome, OnLimit, Query, Revoke, RevokeTarget, SessionLimit,
 };
 use session_manager_core::{Actor, ErrorKind, LivePolicy, RevocationReason, SessionStorage};
-use session_manager_storage_sqlx::SessionTable;
+use session_manager_storage_sqlx::{SessionTable, SqlxStorage};
 use sqlx::{MySql, Postgres};
 
-use crate::server::{Fixture, GRACE, INCARNATIONS, Server, at, insert, record, user};
+use crate::server::{Fixture, GRACE, INCARNATIONS, Server, at, full, insert, record, user};
 
 on_each! {
     it_commits_and_rolls_back_with_the_application,
     a_refused_step_leaves_nothing_in_the_transaction,
     an_overtaken_transaction_sees_what_it_waited_for_or_conflicts,
+    a_lock_is_waited_for_once,
 }
 
 fn revoke_all(now: i64) -> Revoke {
@@ -93,6 +96,28 @@ async fn an_overtaken_transaction_sees_what_it_waited_for_or_conflicts<S: Server
             transaction.rollback().await.unwrap();
         }
     }
+}
+
+/// Somebody holds a row for longer than one waits: the caller hears of it after that time, not after six times as long.
+async fn a_lock_is_waited_for_once<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    let session = fixture.sign_in("alice", 0).await;
+    let pool = S::impatient(&fixture.pool).await;
+    let storage = SqlxStorage::new(pool.clone(), full()).unwrap();
+    let target = RevokeTarget::One { key: session.key(), owner: None };
+    let revoke = Revoke::new(target, RevocationReason::LOGOUT, Actor::System, at(1));
+    let mut holder = fixture.pool.begin().await.unwrap();
+    S::run_on(&mut holder, "SELECT id FROM sessions FOR UPDATE").await;
+    let begun = Instant::now();
+    let error = storage.revoke(&revoke).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let mut transaction = pool.begin().await.unwrap();
+    let error = storage.in_transaction(&mut transaction).revoke(&revoke).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true), "{error:?}");
+    transaction.rollback().await.unwrap();
+    holder.rollback().await.unwrap();
+    assert_eq!(storage.revoke(&revoke).await.unwrap().sessions.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
