@@ -8,7 +8,7 @@ use session_manager_core::{LivePolicy, Result, SessionKey, SessionStorage};
 use super::following::unconfirmed;
 use super::{Dual, Lead};
 use crate::carry::carry;
-use crate::epochs::{Missing, raise_global, raise_user};
+use crate::epochs::{raise_global, raise_user};
 
 impl Dual {
     pub(super) async fn revoke_both(&self, request: &Revoke) -> Result<Revoked> {
@@ -63,7 +63,7 @@ impl Dual {
             return Ok(());
         }
         let wanted = self.leader().epochs(Some(user)).await?;
-        raise_user(self.follower(), user, wanted, Missing::Wait, request.now()).await
+        raise_user(self.follower(), user, wanted, request.now()).await
     }
 
     /// Which of the sessions that ended in the old storage the new one has never heard of.
@@ -107,7 +107,7 @@ impl Dual {
             && self.new.epochs(None).await?.global.is_none()
             && let Some(global) = self.old.epochs(None).await?.global
         {
-            raise_global(&*self.new, global, Missing::Make, request.now).await?;
+            raise_global(&*self.new, global, request.now).await?;
         }
         let outcome = self.leader().bump(request).await?;
         if let BumpOutcome::Bumped(bumped) = &outcome {
@@ -127,9 +127,9 @@ impl Dual {
             }
             follower.bump(&repeated).await?;
         } else if let BumpTarget::User { user, .. } = &request.target {
-            raise_user(follower, user, bumped.epochs, Missing::Wait, request.now).await?;
+            raise_user(follower, user, bumped.epochs, request.now).await?;
         } else if let Some(global) = bumped.epochs.global {
-            raise_global(follower, global, Missing::Wait, request.now).await?;
+            raise_global(follower, global, request.now).await?;
         }
         match &bumped.kept {
             Some(kept) => self.confirm_follower(kept, request.now).await,

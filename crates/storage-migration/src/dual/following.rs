@@ -10,7 +10,7 @@ use session_manager_core::{Error, ErrorKind, Result, SessionKey, SessionStorage,
 
 use super::{Dual, Lead, MAX_LAGGING, count};
 use crate::carry::{carry, stands};
-use crate::epochs::{Missing, raise_global, raise_user};
+use crate::epochs::raise_both;
 
 /// How often what lags is written again.
 const REPAIR: Duration = Duration::from_secs(5);
@@ -82,14 +82,7 @@ impl Dual {
         if known.user.is_some() && known.global.is_some() {
             return Ok(());
         }
-        let wanted = self.old.epochs(Some(user)).await?;
-        if let (None, Some(global)) = (known.global, wanted.global) {
-            raise_global(&*self.new, global, Missing::Make, now).await?;
-        }
-        if known.user.is_none() {
-            raise_user(&*self.new, user, wanted, Missing::Make, now).await?;
-        }
-        Ok(())
+        raise_both(&*self.new, user, self.old.epochs(Some(user)).await?, now).await
     }
 
     /// Fetches all of a user's sessions that the new storage does not have.
