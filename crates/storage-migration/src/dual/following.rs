@@ -9,7 +9,7 @@ use session_manager_core::storage::{Consistency, EndedSession, Query, SessionFil
 use session_manager_core::{Error, ErrorKind, Result, SessionKey, SessionStorage, Snapshot, UserId};
 
 use super::{Dual, Lead, MAX_LAGGING, count};
-use crate::carry::{carry, stands};
+use crate::carry::{ATTEMPTS, carry, is_same};
 use crate::epochs::raise_both;
 
 /// How often what lags is written again.
@@ -128,14 +128,25 @@ impl Dual {
         future::join_all(work.chain([repairing.boxed()])).map(|_| ()).boxed()
     }
 
-    /// Whether the follower has a change that must not be missing there.
+    /// Makes sure that the follower has a change that must not be missing there.
     pub(super) async fn confirm_follower(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<()> {
-        self.try_follow(snapshot, now).await?;
-        let there = self.follower().read(&snapshot.key(), Consistency::Latest).await?;
-        let is_there = there.is_none_or(|there| {
-            there.revocation().is_some() || there.control.floor >= snapshot.control.floor || stands(&there, snapshot)
-        });
-        if is_there { Ok(()) } else { Err(Error::new(ErrorKind::Conflict, "migration")) }
+        let mut carried = snapshot.clone();
+        for _ in 0..ATTEMPTS {
+            self.try_follow(&carried, now).await?;
+            let key = carried.key();
+            // In this order: what changes a session meanwhile changes it in the leader first.
+            let there = self.follower().read(&key, Consistency::Latest).await?;
+            let here = self.leader().read(&key, Consistency::Latest).await?;
+            let (Some(here), Some(there)) = (here, there) else { return Ok(()) };
+            if there.revocation().is_some() || is_same(&here, &there) {
+                return Ok(());
+            }
+            if is_same(&here, &carried) {
+                break;
+            }
+            carried = here;
+        }
+        Err(Error::new(ErrorKind::Conflict, "migration").because("the other storage has kept a change of its own"))
     }
 }
 
