@@ -11,11 +11,11 @@ mod lab;
 
 use std::sync::Arc;
 
-use lab::{Lab, over, side};
+use lab::{Lab, lab, over, side};
 use session_manager_core::storage::{SessionPatch, Update, UpdateOutcome};
 use session_manager_core::{ErrorKind, Result, SessionStorage, Snapshot};
 use session_manager_storage_migration::Lead;
-use session_manager_testkit::fault::Method;
+use session_manager_testkit::fault::{Effect, Method};
 use session_manager_testkit::user;
 
 async fn raise_floor(lab: &Lab, snapshot: &Snapshot) -> Result<UpdateOutcome> {
@@ -70,4 +70,55 @@ async fn what_another_node_has_done_since_is_no_reason_for_doubt() {
     held.release();
     assert!(raising.await.unwrap().is_ok());
     assert_eq!(floors(here.in_both(&one).await), [3, 3]);
+}
+
+/// So many sessions that could not be written along.
+async fn lagging(lab: &Lab, count: usize) -> Vec<Snapshot> {
+    let mut all = Vec::new();
+    for number in 0..count {
+        let one = lab.fixture.login(&user(&format!("user {number}"))).await;
+        // The look after the write fails, so that nobody knows whether it arrived.
+        lab.old.fail_nth(Method::Read, Effect::Nothing, 1);
+        lab.fixture.advance(&one, 1).await;
+        all.push(one);
+    }
+    assert_eq!(lab.dual.stats().lagging, u64::try_from(count).unwrap());
+    all
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_repaired_keeps_no_other_waiting() {
+    let lab = lab(Lead::Old);
+    lagging(&lab, 5).await;
+    lab.old.fail_nth(Method::Read, Effect::Nothing, 1);
+    assert_eq!(lab.dual.repair().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(lab.dual.stats().lagging, 1, "the others are through, and this one is not forgotten");
+    assert_eq!(lab.dual.repair().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_fails_again_while_it_is_repaired_waits_on() {
+    let lab = Arc::new(lab(Lead::Old));
+    let one = lagging(&lab, 1).await.remove(0);
+    let mut held = lab.old.inner().pause_next(Method::Read);
+    let repairing = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.dual.repair().await.unwrap() }
+    });
+    held.reached().await;
+    lab.old.fail_nth(Method::Read, Effect::Nothing, 1);
+    lab.fixture.advance(&one, 2).await;
+    held.release();
+    assert_eq!(repairing.await.unwrap(), 1, "it was written as it stood before");
+
+    // The same for a repair that is given up in the middle.
+    let mut held = lab.old.inner().pause_next(Method::Read);
+    let repairing = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.dual.repair().await }
+    });
+    held.reached().await;
+    repairing.abort();
+    assert!(repairing.await.unwrap_err().is_cancelled());
+    assert_eq!(lab.dual.stats().lagging, 1);
 }

@@ -48,6 +48,11 @@ impl Dual {
 
     pub(super) fn lag(&self, key: SessionKey) {
         count(&self.counters.failed);
+        self.wait(key);
+    }
+
+    /// Has a session written again in the background.
+    fn wait(&self, key: SessionKey) {
         let mut lagging = self.lagging();
         if lagging.len() < MAX_LAGGING || lagging.contains(&key) {
             lagging.insert(key);
@@ -104,16 +109,27 @@ impl Dual {
         }
     }
 
-    /// Writes again what waits, and says how much still does.
+    /// Writes again what waits, whatever becomes of the one before, and says how much still does.
     pub(super) async fn repair(&self) -> Result<u64> {
         let waiting: Vec<SessionKey> = self.lagging().iter().copied().collect();
+        let mut outcome = Ok(());
         for key in waiting {
-            if let Some(snapshot) = self.leader().read(&key, Consistency::Latest).await? {
-                self.try_follow(&snapshot, self.clock.now()).await?;
-            }
-            self.lagging().remove(&key);
+            outcome = outcome.and(self.write_again(key).await);
         }
-        Ok(self.stats().lagging)
+        outcome.map(|()| self.stats().lagging)
+    }
+
+    async fn write_again(&self, key: SessionKey) -> Result<()> {
+        // Off the list first: what fails to be written along from now on is a new reason to wait.
+        if !self.lagging().remove(&key) {
+            return Ok(());
+        }
+        let mut attempt = Attempt { dual: self, key, is_done: false };
+        if let Some(snapshot) = self.leader().read(&key, Consistency::Latest).await? {
+            self.try_follow(&snapshot, self.clock.now()).await?;
+        }
+        attempt.is_done = true;
+        Ok(())
     }
 
     pub(super) fn work(&self) -> BoxFuture<'_, ()> {
@@ -147,6 +163,21 @@ impl Dual {
             carried = here;
         }
         Err(Error::new(ErrorKind::Conflict, "migration").because("the other storage has kept a change of its own"))
+    }
+}
+
+/// A session that is being written again; where that does not come to its end, it waits on.
+struct Attempt<'a> {
+    dual: &'a Dual,
+    key: SessionKey,
+    is_done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.dual.wait(self.key);
+        }
     }
 }
 
