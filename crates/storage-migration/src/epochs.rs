@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use session_manager_core::storage::{Bump, BumpTarget, Incarnations};
+use session_manager_core::storage::{Bump, BumpOutcome, BumpTarget, Incarnations};
 use session_manager_core::{Epoch, Epochs, Error, ErrorKind, GlobalEpoch, Result, SessionStorage, UserId};
 
 /// More steps than that are a defect, not a user with many password changes.
@@ -43,11 +43,12 @@ pub(crate) async fn raise_user(
     let Some(epoch) = wanted.user else { return Ok(()) };
     let global = wanted.global.map_or(epoch.incarnation, |global| global.epoch.incarnation);
     let incarnations = Incarnations { user: epoch.incarnation, global };
+    let mut is_safe = true;
     for _ in 0..STEPS {
         let bump = Bump::new(BumpTarget::User { user: user.clone(), keep: None }, incarnations, now);
         match next(bump, to.epochs(Some(user)).await?.user, epoch)? {
-            Some(bump) => drop(to.bump(&bump).await?),
-            None => return Ok(()),
+            Some(bump) => is_safe &= acknowledged(&to.bump(&bump).await?),
+            None => return safe(is_safe),
         }
     }
     Err(out_of_step())
@@ -56,6 +57,7 @@ pub(crate) async fn raise_user(
 /// Raises everybody's epoch in `to` until it is as high as `wanted`, with its grace, and makes it where there is none.
 pub(crate) async fn raise_global(to: &dyn SessionStorage, wanted: GlobalEpoch, now: DateTime<Utc>) -> Result<()> {
     let incarnations = Incarnations { user: wanted.epoch.incarnation, global: wanted.epoch.incarnation };
+    let mut is_safe = true;
     for _ in 0..STEPS {
         let there = to.epochs(None).await?.global.map(|global| global.epoch);
         let is_last = there.is_some_and(|there| there.version.saturating_add(1) == wanted.epoch.version);
@@ -63,8 +65,8 @@ pub(crate) async fn raise_global(to: &dyn SessionStorage, wanted: GlobalEpoch, n
             if is_last { (wanted.rotated_at.unwrap_or(now), grace_of(wanted)) } else { (now, Duration::ZERO) };
         let bump = Bump::new(BumpTarget::Global { grace }, incarnations, at);
         match next(bump, there, wanted.epoch)? {
-            Some(bump) => drop(to.bump(&bump).await?),
-            None => return Ok(()),
+            Some(bump) => is_safe &= acknowledged(&to.bump(&bump).await?),
+            None => return safe(is_safe),
         }
     }
     Err(out_of_step())
@@ -84,6 +86,20 @@ fn next(bump: Bump, there: Option<Epoch>, wanted: Epoch) -> Result<Option<Bump>>
 
 fn reaches(there: Option<Epoch>, wanted: Epoch) -> bool {
     there.is_some_and(|there| there.incarnation == wanted.incarnation && there.version >= wanted.version)
+}
+
+/// Whether enough replicas have a step.
+pub(crate) const fn acknowledged(outcome: &BumpOutcome) -> bool {
+    !matches!(outcome, BumpOutcome::Bumped(bumped) if bumped.unconfirmed)
+}
+
+/// An error where not all steps are acknowledged.
+pub(crate) fn safe(is_safe: bool) -> Result<()> {
+    if is_safe {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unconfirmed, "migration")
+        .because("the epochs were raised, but too few replicas have acknowledged it"))
 }
 
 fn grace_of(global: GlobalEpoch) -> Duration {

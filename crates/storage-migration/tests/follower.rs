@@ -7,16 +7,20 @@
     reason = "tests: a failed unwrap is a failed test, and a cast to a trait object loses nothing"
 )]
 
+mod doubtful;
 mod lab;
 
 use std::sync::Arc;
 
-use lab::{Lab, lab, over, side};
-use session_manager_core::storage::{SessionPatch, Update, UpdateOutcome};
-use session_manager_core::{ErrorKind, Result, SessionStorage, Snapshot};
-use session_manager_storage_migration::Lead;
+use doubtful::Doubtful;
+use lab::{LEADS, Lab, lab, over, side};
+use session_manager_core::storage::{
+    BumpOutcome, BumpTarget, OnLimit, RevokeTarget, SessionFilter, SessionPatch, Update, UpdateOutcome,
+};
+use session_manager_core::{ErrorKind, Result, SessionStorage, Snapshot, State};
+use session_manager_storage_migration::{DualConfig, DualStorage, Lead};
 use session_manager_testkit::fault::{Effect, Method};
-use session_manager_testkit::user;
+use session_manager_testkit::{Fixture, user};
 
 async fn raise_floor(lab: &Lab, snapshot: &Snapshot) -> Result<UpdateOutcome> {
     let mut patch = SessionPatch::new();
@@ -121,4 +125,79 @@ async fn what_fails_again_while_it_is_repaired_waits_on() {
     repairing.abort();
     assert!(repairing.await.unwrap_err().is_cancelled());
     assert_eq!(lab.dual.stats().lagging, 1);
+}
+
+fn bumped(outcome: BumpOutcome) -> session_manager_core::storage::Bumped {
+    match outcome {
+        BumpOutcome::Bumped(bumped) => bumped,
+        other => panic!("expected a raised epoch, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_the_other_storage_lacks_is_told_and_brought_over_later() {
+    for lead in LEADS {
+        let lab = lab(lead);
+        let alice = user("alice");
+        let follower = if lead == Lead::Old { &lab.new } else { &lab.old };
+        let (one, two) = (lab.fixture.login(&alice).await, lab.fixture.login(&alice).await);
+
+        follower.fail_next(Method::Revoke, Effect::Nothing);
+        let revoked = lab.fixture.logout(&one).await;
+        assert_eq!((revoked.sessions.len(), revoked.unconfirmed), (1, true), "{lead:?}: what ended is to be announced");
+        assert!(lab.states(&one).await.contains(&Some(State::Live)), "not everywhere yet");
+        assert_eq!(lab.dual.stats().failed, 1);
+        assert_eq!(lab.dual.repair().await.unwrap(), 0);
+        assert_eq!(lab.states(&one).await, [Some(State::Revoked); 2], "{lead:?}: also if nobody repeats the call");
+
+        follower.fail_next(Method::Bump, Effect::Nothing);
+        let target = BumpTarget::User { user: alice.clone(), keep: Some(two.session.id) };
+        let raised = bumped(lab.dual.bump(&lab.fixture.bump_of(target)).await.unwrap());
+        assert_eq!((raised.applied, raised.unconfirmed), (true, true), "{lead:?}");
+        assert_eq!(lab.dual.repair().await.unwrap(), 0);
+        let [old, new] = lab.in_both(&two).await;
+        assert_eq!(old, new, "{lead:?}: the kept session brings the epoch with it");
+        assert_eq!(lab.states(&two).await, [Some(State::Live); 2]);
+    }
+}
+
+#[tokio::test]
+async fn the_doubt_of_either_storage_is_passed_on() {
+    for lead in LEADS {
+        for doubts_old in [true, false] {
+            let (sure, doubtful) = (side(), Arc::new(Doubtful::default()));
+            let (old, new): (Arc<dyn SessionStorage>, Arc<dyn SessionStorage>) =
+                if doubts_old { (doubtful.clone(), sure) } else { (sure, doubtful.clone()) };
+            let dual = Arc::new(DualStorage::new(old, new, DualConfig::new(lead)).unwrap());
+            let lab = Fixture::new(dual);
+            let alice = user("alice");
+            let one = lab.login(&alice).await;
+            lab.login(&alice).await;
+            let lasting = [
+                RevokeTarget::One { key: one.key(), owner: None },
+                RevokeTarget::Matching { user: Some(alice.clone()), filter: SessionFilter::new() },
+                RevokeTarget::User { user: alice.clone(), except: None },
+            ];
+            for target in lasting {
+                doubtful.doubt(true);
+                assert!(lab.revoke(target.clone()).await.unconfirmed, "{lead:?} {doubts_old} {target:?}");
+                doubtful.doubt(false);
+                assert!(!lab.revoke(target).await.unconfirmed, "{lead:?} {doubts_old}");
+            }
+            let targets = [
+                BumpTarget::User { user: alice.clone(), keep: None },
+                BumpTarget::Global { grace: std::time::Duration::ZERO },
+            ];
+            for target in targets {
+                for anew in [false, true] {
+                    let bump = || if anew { lab.bump_of(target.clone()).anew() } else { lab.bump_of(target.clone()) };
+                    doubtful.doubt(true);
+                    assert!(bumped(lab.storage().bump(&bump()).await.unwrap()).unconfirmed, "{lead:?} {target:?}");
+                    doubtful.doubt(false);
+                    assert!(!bumped(lab.storage().bump(&bump()).await.unwrap()).unconfirmed, "{lead:?} {target:?}");
+                }
+            }
+            lab.login_within(&alice, 1, OnLimit::EvictOldest).await;
+        }
+    }
 }

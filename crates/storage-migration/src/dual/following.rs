@@ -52,7 +52,7 @@ impl Dual {
     }
 
     /// Has a session written again in the background.
-    fn wait(&self, key: SessionKey) {
+    pub(super) fn wait(&self, key: SessionKey) {
         let mut lagging = self.lagging();
         if lagging.len() < MAX_LAGGING || lagging.contains(&key) {
             lagging.insert(key);
