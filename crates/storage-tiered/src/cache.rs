@@ -160,7 +160,7 @@ impl Cache {
     pub(crate) fn flush(&self, now: DateTime<Utc>) {
         self.counters.flushes.count();
         let mut knowledge = self.write();
-        knowledge.marks.raise(Subject::Global, now);
+        knowledge.marks.lose(now);
         self.entries.clear();
     }
 

@@ -38,13 +38,14 @@ async fn settle() {
 
 type Durable = Arc<PausingStorage<ReferenceStorage>>;
 
-/// Two nodes that listen.
+/// Two nodes that have been listening for a while.
 async fn nodes() -> (Durable, Lab, Lab, [tokio::task::JoinHandle<()>; 2]) {
     let durable = Arc::new(PausingStorage::new(ReferenceStorage::new()));
     let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
     let (here, there) =
         (Lab::with(&durable, config(), Some(Arc::clone(&bus))), Lab::with(&durable, config(), Some(bus)));
     let listening = [here.listen().await, there.listen().await];
+    (here.tick(10_000), there.tick(10_000));
     (durable, here, there, listening)
 }
 
@@ -194,7 +195,7 @@ async fn what_cannot_be_published_is_done_and_counted() {
     let (lab, _, one, _far, _listening) = wired(config()).await;
     lab.logout(&one).await;
     assert_eq!(lab.seen(&one).await, State::Revoked);
-    assert_eq!(lab.tiered.stats().unannounced, 4, "both notices of the sign-in and of the revocation");
+    assert_eq!(lab.tiered.stats().unannounced, 4, "before and after the sign-in and the revocation");
 }
 
 #[tokio::test]
