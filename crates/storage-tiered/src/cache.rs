@@ -36,6 +36,8 @@ struct Ear {
     wanted: bool,
     /// How many maintenance futures listen.
     listeners: usize,
+    /// Whether a stream has ended, and the one after it has said nothing yet.
+    broken: bool,
     /// When it was last heard.
     heard_at: Option<DateTime<Utc>>,
 }
@@ -182,10 +184,17 @@ impl Cache {
         knowledge.ear.heard_at = None;
     }
 
+    /// The stream has ended. The next one may be connecting for a while before it ends too: it is believed when it says something.
+    pub(crate) fn break_off(&self, now: DateTime<Utc>) {
+        self.write().ear.broken = true;
+        self.flush(now);
+    }
+
     /// The bus was heard. Returns whether it had been silent for too long.
     pub(crate) fn heard(&self, now: DateTime<Utc>) -> bool {
-        let was_silent = self.config.heartbeat.is_some() && !self.is_hearing(now);
-        self.write().ear.heard_at = Some(now);
+        let was_silent = !self.is_hearing(now);
+        let ear = &mut self.write().ear;
+        (ear.heard_at, ear.broken) = (Some(now), false);
         was_silent
     }
 
@@ -200,7 +209,7 @@ impl Cache {
 
     fn hears(&self, ear: &Ear, now: DateTime<Utc>) -> bool {
         let in_time = |silence| ear.heard_at.is_some_and(|heard_at| now <= after(heard_at, silence));
-        !ear.wanted || ear.listeners > 0 && self.config.heartbeat.is_none_or(in_time)
+        !ear.wanted || ear.listeners > 0 && !ear.broken && self.config.heartbeat.is_none_or(in_time)
     }
 
     /// How old an answer may be at this moment; `None` where the cache is not to be asked.

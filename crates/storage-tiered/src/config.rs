@@ -31,8 +31,9 @@ pub struct TieredConfig {
     pub fill_timeout: Duration,
     /// How long a notice may take to be published before the change goes on without it. 1 s by default.
     pub publish_timeout: Duration,
-    /// The longest silence of a bus that is up. `None`, the default, is for buses that send no heartbeats and say
-    /// [`Lost`](session_manager_core::BusEvent::Lost), or end, when they break.
+    /// The longest silence of a bus that is up. `None`, the default, is for buses that send no heartbeats: those are believed until they say
+    /// [`Lost`](session_manager_core::BusEvent::Lost) or their stream ends, which is when they must say so by themselves. After an end the
+    /// bus counts as down until the next stream has said something.
     pub heartbeat: Option<Duration>,
     /// What happens while the bus is not heard.
     pub when_deaf: WhenDeaf,
