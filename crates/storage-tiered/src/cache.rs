@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use session_manager_core::clock::after;
 use session_manager_core::storage::{Notice, Subject};
-use session_manager_core::{Locator, SessionKey, Snapshot};
+use session_manager_core::{BusEvent, Locator, SessionKey, Snapshot};
 
 use crate::config::{TieredConfig, WhenDeaf};
 use crate::entries::{Entries, Entry};
@@ -38,7 +38,7 @@ struct Ear {
     listeners: usize,
     /// Whether a stream has ended, and the one after it has said nothing yet.
     broken: bool,
-    /// When it was last heard.
+    /// When its last heartbeat was heard.
     heard_at: Option<DateTime<Utc>>,
 }
 
@@ -190,12 +190,19 @@ impl Cache {
         self.flush(now);
     }
 
-    /// The bus was heard. Returns whether it had been silent for too long.
-    pub(crate) fn heard(&self, now: DateTime<Utc>) -> bool {
-        let was_silent = !self.is_hearing(now);
+    /// The bus has said something. Returns whether it is heard again after it was not.
+    pub(crate) fn heard(&self, event: &BusEvent, now: DateTime<Utc>) -> bool {
         let ear = &mut self.write().ear;
-        (ear.heard_at, ear.broken) = (Some(now), false);
-        was_silent
+        let was_heard = self.hears(ear, now);
+        ear.broken = false;
+        match event {
+            BusEvent::Heartbeat => ear.heard_at = Some(now),
+            // It may be of this very node, which hears it whether or not it has got any further.
+            BusEvent::Notice(_) => {}
+            // It is, or was just now, down.
+            _ => ear.heard_at = None,
+        }
+        !was_heard && self.hears(ear, now)
     }
 
     /// Whether the bus is heard; `true` where there is none.

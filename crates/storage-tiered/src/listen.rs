@@ -52,17 +52,16 @@ impl Tiers {
 
 fn heed(cache: &Cache, clock: &dyn Clock, event: BusEvent) {
     let now = clock.now();
-    let was_silent = cache.heard(now);
+    // What was said meanwhile is unknown.
+    let is_back = cache.heard(&event, now);
     match event {
-        BusEvent::Notice(notice) => {
-            if was_silent {
-                cache.flush(now);
-            }
-            cache.hear(&notice, now);
-        }
-        BusEvent::Heartbeat if !was_silent => {}
-        // Lost, a heartbeat after too long a silence or a broken stream, or something that this version does not know.
+        BusEvent::Notice(_) | BusEvent::Heartbeat if is_back => cache.flush(now),
+        BusEvent::Notice(_) | BusEvent::Heartbeat => {}
+        // Lost, or something that this version does not know.
         _ => cache.flush(now),
+    }
+    if let BusEvent::Notice(notice) = event {
+        cache.hear(&notice, now);
     }
 }
 

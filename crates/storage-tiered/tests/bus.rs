@@ -317,6 +317,27 @@ async fn a_late_heartbeat_makes_it_deaf_and_empties_it() {
 }
 
 #[tokio::test]
+async fn only_a_heartbeat_says_that_the_bus_is_up() {
+    let (lab, past, one, far, _listening) = wired(config().heartbeat(Some(Duration::from_secs(3)))).await;
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert!(lab.tiered.stats().hearing);
+    // What this node says itself it hears in any case.
+    lab.tick(3_001);
+    far.say(Some(BusEvent::Notice(Notice::new(Subject::Session(one.session.id), Phase::Done, lab.now())))).await;
+    assert!(!lab.tiered.stats().hearing);
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert_eq!(lab.seen(&one).await, State::Live);
+    far.say(Some(BusEvent::Lost)).await;
+    assert!(!lab.tiered.stats().hearing, "it has broken, and may still be broken");
+    lab.seen(&one).await;
+    past.logout(&one).await;
+    assert_eq!(lab.seen(&one).await, State::Revoked);
+    let flushes = lab.tiered.stats().flushes;
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert_eq!((lab.tiered.stats().hearing, lab.tiered.stats().flushes), (true, flushes + 1));
+}
+
+#[tokio::test]
 async fn the_feed_and_the_import_invalidate_too() {
     let durable = Arc::new(ReferenceStorage::new());
     let lab = Lab::new(&durable);
