@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use session_manager_core::storage::{Consistency, Purge, PurgeScope, PutOutcome, SessionScan};
 use session_manager_core::{Error, ErrorKind, Result, SessionStorage, Snapshot};
 
+use crate::epochs::raise_both;
+
 /// What became of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Carried {
@@ -16,9 +18,10 @@ pub(crate) enum Carried {
 }
 
 /// How often a session that changes while it is carried is carried again.
-const ATTEMPTS: usize = 16;
+pub(crate) const ATTEMPTS: usize = 16;
 
-/// Writes `snapshot`, read from `from`, to `to`; then looks whether it still stands in `from` as it was, and writes what stands there now.
+/// Writes `snapshot`, read from `from`, to `to`, with both its epochs; then looks whether it still stands in `from` as it was, and writes
+/// what stands there now.
 ///
 /// # Security
 /// Whoever ends a session ends it in `from` before `to`. So either this second look finds the end, or the end comes to `to` after this write
@@ -35,8 +38,10 @@ pub(crate) async fn carry(
         if scan.put(&snapshot).await? == PutOutcome::Written {
             carried = Carried::Written;
         }
+        // A rotation changes no row: where the row is kept, it is the epochs alone that say what has ended since.
+        let raised = raise_both(to, &snapshot.session.user_id, snapshot.epochs, now).await;
         match from.read(&key, Consistency::Latest).await? {
-            Some(there) if stands(&there, &snapshot) => return Ok(carried),
+            Some(there) if stands(&there, &snapshot) => return raised.map(|()| carried),
             Some(there) => snapshot = there,
             None => {
                 if carried == Carried::Written {
@@ -49,11 +54,20 @@ pub(crate) async fn carry(
     Err(Error::new(ErrorKind::Conflict, "carry").because("a session changed faster than it could be carried over"))
 }
 
-/// Whether nothing but activity has happened to a session.
-pub(crate) fn stands(now: &Snapshot, then: &Snapshot) -> bool {
-    now.control.version == then.control.version
-        && now.control.revocation == then.control.revocation
-        && now.epochs == then.epochs
+/// Whether nothing but activity has happened to a session, and nothing to its epochs.
+fn stands(now: &Snapshot, then: &Snapshot) -> bool {
+    now.epochs == then.epochs && is_same(now, then)
+}
+
+/// Whether two storages agree on all that decides which tokens of a session are good. The version alone does not say that: two nodes that
+/// are led differently may both have raised it, each for a change of its own.
+pub(crate) fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
+    let (one, other) = (&one.control, &other.control);
+    one.version == other.version
+        && one.generation == other.generation
+        && one.floor == other.floor
+        && one.stamped == other.stamped
+        && one.revocation == other.revocation
 }
 
 /// The scan of a storage that sessions are carried to.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use session_manager_core::clock::after;
 use session_manager_core::storage::{Notice, Subject};
-use session_manager_core::{Locator, SessionKey, Snapshot};
+use session_manager_core::{BusEvent, Locator, SessionKey, Snapshot};
 
 use crate::config::{TieredConfig, WhenDeaf};
 use crate::entries::{Entries, Entry};
@@ -36,7 +36,9 @@ struct Ear {
     wanted: bool,
     /// How many maintenance futures listen.
     listeners: usize,
-    /// When it was last heard.
+    /// Whether a stream has ended, and the one after it has said nothing yet.
+    broken: bool,
+    /// When its last heartbeat was heard.
     heard_at: Option<DateTime<Utc>>,
 }
 
@@ -160,7 +162,7 @@ impl Cache {
     pub(crate) fn flush(&self, now: DateTime<Utc>) {
         self.counters.flushes.count();
         let mut knowledge = self.write();
-        knowledge.marks.raise(Subject::Global, now);
+        knowledge.marks.lose(now);
         self.entries.clear();
     }
 
@@ -182,11 +184,25 @@ impl Cache {
         knowledge.ear.heard_at = None;
     }
 
-    /// The bus was heard. Returns whether it had been silent for too long.
-    pub(crate) fn heard(&self, now: DateTime<Utc>) -> bool {
-        let was_silent = self.config.heartbeat.is_some() && !self.is_hearing(now);
-        self.write().ear.heard_at = Some(now);
-        was_silent
+    /// The stream has ended. The next one may be connecting for a while before it ends too: it is believed when it says something.
+    pub(crate) fn break_off(&self, now: DateTime<Utc>) {
+        self.write().ear.broken = true;
+        self.flush(now);
+    }
+
+    /// The bus has said something. Returns whether it is heard again after it was not.
+    pub(crate) fn heard(&self, event: &BusEvent, now: DateTime<Utc>) -> bool {
+        let ear = &mut self.write().ear;
+        let was_heard = self.hears(ear, now);
+        ear.broken = false;
+        match event {
+            BusEvent::Heartbeat => ear.heard_at = Some(now),
+            // It may be of this very node, which hears it whether or not it has got any further.
+            BusEvent::Notice(_) => {}
+            // It is, or was just now, down.
+            _ => ear.heard_at = None,
+        }
+        !was_heard && self.hears(ear, now)
     }
 
     /// Whether the bus is heard; `true` where there is none.
@@ -200,7 +216,7 @@ impl Cache {
 
     fn hears(&self, ear: &Ear, now: DateTime<Utc>) -> bool {
         let in_time = |silence| ear.heard_at.is_some_and(|heard_at| now <= after(heard_at, silence));
-        !ear.wanted || ear.listeners > 0 && self.config.heartbeat.is_none_or(in_time)
+        !ear.wanted || ear.listeners > 0 && !ear.broken && self.config.heartbeat.is_none_or(in_time)
     }
 
     /// How old an answer may be at this moment; `None` where the cache is not to be asked.

@@ -31,8 +31,12 @@ pub struct TieredConfig {
     pub fill_timeout: Duration,
     /// How long a notice may take to be published before the change goes on without it. 1 s by default.
     pub publish_timeout: Duration,
-    /// The longest silence of a bus that is up. `None`, the default, is for buses that send no heartbeats and say
-    /// [`Lost`](session_manager_core::BusEvent::Lost), or end, when they break.
+    /// The longest time between two heartbeats of a bus that is up; three times what the bus promises is a good value. Only
+    /// [`Heartbeat`](session_manager_core::BusEvent::Heartbeat)s count: a notice may be this node's own, which it hears whether or not the bus
+    /// has carried it anywhere, and after [`Lost`](session_manager_core::BusEvent::Lost) the bus counts as down until the next.
+    ///
+    /// `None`, the default, is for buses that send none, as the one within a process: those are believed until their stream ends, and then
+    /// again when the next one has said something.
     pub heartbeat: Option<Duration>,
     /// What happens while the bus is not heard.
     pub when_deaf: WhenDeaf,

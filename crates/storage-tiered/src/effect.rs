@@ -10,7 +10,7 @@ use session_manager_core::storage::{
 pub(crate) enum Tell {
     /// Others, before and after: it may end something.
     Both,
-    /// Others, after it changed something: it ends nothing, and what they know is merely old.
+    /// Others, after it changed something, beginning and end at once: it ends nothing, and what they know is merely old.
     After,
     /// Nobody: what others may know stays right.
     Nobody,

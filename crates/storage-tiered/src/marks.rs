@@ -21,6 +21,8 @@ pub(crate) struct Marks {
     sessions: Places<SessionId>,
     /// The newest mark of any user: for answers of whom it is not known whose they are.
     newest_user: u64,
+    /// Until then the ends that are heard may belong to beginnings that were not.
+    unsure_until: DateTime<Utc>,
     /// How long an announced change may stay open without word of its end.
     open_life: Duration,
     /// How long a mark matters: longer than any answer or fill that began before it.
@@ -35,13 +37,20 @@ struct Mark {
     open: u32,
     /// Until when they are waited for.
     open_until: DateTime<Utc>,
+    /// How many of those that nobody waits for any more may still end.
+    given_up: u32,
     /// When the mark matters no more.
     until: DateTime<Utc>,
 }
 
 impl Mark {
-    const NEVER: Self =
-        Self { raised: 0, open: 0, open_until: DateTime::<Utc>::MIN_UTC, until: DateTime::<Utc>::MIN_UTC };
+    const NEVER: Self = Self {
+        raised: 0,
+        open: 0,
+        open_until: DateTime::<Utc>::MIN_UTC,
+        given_up: 0,
+        until: DateTime::<Utc>::MIN_UTC,
+    };
 
     fn is_open(&self, now: DateTime<Utc>) -> bool {
         self.open > 0 && now < self.open_until
@@ -49,6 +58,23 @@ impl Mark {
 
     fn admits(&self, ticket: u64, now: DateTime<Utc>) -> bool {
         ticket >= self.raised && !self.is_open(now)
+    }
+
+    fn open(&mut self, now: DateTime<Utc>, until: DateTime<Utc>) {
+        if !self.is_open(now) {
+            self.given_up = self.given_up.saturating_add(self.open);
+            self.open = 0;
+        }
+        (self.open, self.open_until) = (self.open.saturating_add(1), until);
+    }
+
+    /// One has ended: which one is not said, so it is taken for the oldest. Better one that is waited for in vain than one that is not.
+    fn close(&mut self) {
+        if self.given_up > 0 {
+            self.given_up -= 1;
+        } else {
+            self.open = self.open.saturating_sub(1);
+        }
     }
 }
 
@@ -69,6 +95,7 @@ impl Marks {
             users: Places::default(),
             sessions: Places::default(),
             newest_user: 0,
+            unsure_until: DateTime::<Utc>::MIN_UTC,
             open_life,
             life,
         }
@@ -104,7 +131,7 @@ impl Marks {
         now: DateTime<Utc>,
     ) -> bool {
         if let Some(mark) = self.existing(change.subject) {
-            mark.open = mark.open.saturating_sub(1);
+            mark.close();
         }
         let alone = known.is_some_and(|(id, locator)| self.admit(change.raised, id, locator, now));
         self.raise(change.subject, now);
@@ -113,19 +140,23 @@ impl Marks {
 
     /// A notice of somebody's. Returns the number it was given.
     pub(crate) fn hear(&mut self, subject: Subject, phase: Phase, now: DateTime<Utc>) -> u64 {
-        let open_until = after(now, self.open_life);
+        let (open_until, is_unsure) = (after(now, self.open_life), now < self.unsure_until);
         let raised = self.raise(subject, now);
         if let Some(mark) = self.existing(subject) {
             match phase {
-                Phase::Intent => {
-                    // What nobody waits for any more is not counted.
-                    let open = if mark.is_open(now) { mark.open } else { 0 };
-                    (mark.open, mark.open_until) = (open.saturating_add(1), open_until);
-                }
-                Phase::Done => mark.open = mark.open.saturating_sub(1),
+                Phase::Intent => mark.open(now, open_until),
+                Phase::Done if is_unsure => {}
+                Phase::Done => mark.close(),
             }
         }
         raised
+    }
+
+    /// Notices may have been lost: everything read before now is bad, and for a while an end that is heard ends nothing here, because its
+    /// beginning may not have been heard.
+    pub(crate) fn lose(&mut self, now: DateTime<Utc>) {
+        self.unsure_until = after(now, self.open_life);
+        self.raise(Subject::Global, now);
     }
 
     /// Everything read before now is bad.
@@ -141,6 +172,9 @@ impl Marks {
             // Also whatever subjects there may be one day.
             _ => &mut self.global,
         };
+        if mark.until <= now {
+            *mark = Mark::NEVER;
+        }
         (mark.raised, mark.until) = (raised, until);
         raised
     }
@@ -237,6 +271,25 @@ mod tests {
         let read_meanwhile = marks.ticket();
         let _never_ended = marks.begin(subject, at(140));
         assert!(!marks.admit(read_meanwhile, id(1), None, at(500)), "what was read before it began stays bad");
+    }
+
+    #[test]
+    fn the_late_end_of_a_change_that_was_given_up_ends_no_other() {
+        let subject = Subject::Session(id(1));
+        let mut marks = marks();
+        let admitted = |marks: &Marks, now| marks.admit(marks.ticket(), id(1), None, at(now));
+        marks.hear(subject, Phase::Intent, at(0));
+        assert!(admitted(&marks, 100), "given up");
+        marks.hear(subject, Phase::Intent, at(110));
+        marks.hear(subject, Phase::Done, at(120));
+        assert!(!admitted(&marks, 120), "that was the first: the second is open");
+        marks.hear(subject, Phase::Done, at(130));
+        assert!(admitted(&marks, 130));
+        // One that never ends costs no more than the life of the mark.
+        marks.hear(subject, Phase::Intent, at(200));
+        marks.hear(subject, Phase::Intent, at(350));
+        marks.hear(subject, Phase::Done, at(351));
+        assert!(admitted(&marks, 351));
     }
 
     #[test]

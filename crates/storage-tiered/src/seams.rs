@@ -1,6 +1,7 @@
 //! The durable storage's feed and scan, with the cache listening in.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -28,6 +29,10 @@ impl RevocationFeed for Tiers {
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, now: DateTime<Utc>) -> Result<FeedBatch> {
         let feed = self.source.durable.feed().ok_or_else(|| absent("feed"))?;
         feed.since(cursor, limit, now).await
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        self.source.durable.feed().map_or(Some(Duration::ZERO), RevocationFeed::retention)
     }
 }
 

@@ -31,23 +31,25 @@ impl Tiers {
     ) -> Result<T> {
         let Source { cache, clock, .. } = &self.source;
         let change = cache.begin(subject, clock.now());
-        if tell == Tell::Both {
-            self.tell(subject, Phase::Intent).await;
-        }
+        let mut is_open = tell == Tell::Both && self.tell(subject, Phase::Intent).await;
         // With an error nobody knows what has happened, or will have in a moment: the subject stays out of every cache until nobody
         // remembers it any more.
         let outcome = call.await.inspect_err(|_| cache.counters.unconfirmed.count())?;
         let Effect { changed, now_is } = outcome.effect();
         cache.end(&change, now_is, clock.now());
         if tell == Tell::Both || changed && tell == Tell::After {
-            self.tell(subject, Phase::Done).await;
+            // An end without its beginning would count as the end of somebody else's change, who may just be ending the session.
+            is_open = is_open || self.tell(subject, Phase::Intent).await;
+            if is_open {
+                self.tell(subject, Phase::Done).await;
+            }
         }
         Ok(outcome)
     }
 
-    /// Publishes a notice; without waiting longer than configured, and without failing.
-    pub(crate) async fn tell(&self, subject: Subject, phase: Phase) {
-        let (Some(bus), clock) = (&self.bus, &self.source.clock) else { return };
+    /// Publishes a notice; without waiting longer than configured, and without failing. Returns whether the bus has taken it.
+    async fn tell(&self, subject: Subject, phase: Phase) -> bool {
+        let (Some(bus), clock) = (&self.bus, &self.source.clock) else { return false };
         let notice = Notice::new(subject, phase, clock.now());
         let limit = clock.sleep(self.source.cache.config().publish_timeout);
         let told = match future::select(bus.publish(&notice), limit).await {
@@ -57,5 +59,6 @@ impl Tiers {
         if !told {
             self.source.cache.counters.unannounced.count();
         }
+        told
     }
 }

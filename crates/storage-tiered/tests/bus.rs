@@ -9,12 +9,15 @@
 
 mod lab;
 
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use lab::{Lab, MAX_AGE};
 use session_manager_core::storage::{Notice, OnLimit, Phase, RevokeTarget, Subject};
 use session_manager_core::{BusEvent, Error, ErrorKind, InvalidationBus, LocalBus, Result, Snapshot, State};
@@ -38,13 +41,14 @@ async fn settle() {
 
 type Durable = Arc<PausingStorage<ReferenceStorage>>;
 
-/// Two nodes that listen.
+/// Two nodes that have been listening for a while.
 async fn nodes() -> (Durable, Lab, Lab, [tokio::task::JoinHandle<()>; 2]) {
     let durable = Arc::new(PausingStorage::new(ReferenceStorage::new()));
     let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
     let (here, there) =
         (Lab::with(&durable, config(), Some(Arc::clone(&bus))), Lab::with(&durable, config(), Some(bus)));
     let listening = [here.listen().await, there.listen().await];
+    (here.tick(10_000), there.tick(10_000));
     (durable, here, there, listening)
 }
 
@@ -146,19 +150,34 @@ async fn a_node_that_does_not_listen_passes_the_cache_by_or_bounds_it() {
 
 /// A bus whose streams are what the test sends, and to which nothing can be published.
 #[derive(Debug)]
-struct Wire(Arc<Mutex<UnboundedReceiver<Option<BusEvent>>>>);
+struct Wire {
+    events: Arc<Mutex<UnboundedReceiver<Option<BusEvent>>>>,
+    subscriptions: Arc<AtomicU32>,
+    working: Arc<AtomicBool>,
+}
 
-struct Far(UnboundedSender<Option<BusEvent>>);
+struct Far {
+    events: UnboundedSender<Option<BusEvent>>,
+    subscriptions: Arc<AtomicU32>,
+    working: Arc<AtomicBool>,
+}
 
 fn wire() -> (Wire, Far) {
     let (sender, receiver) = unbounded_channel();
-    (Wire(Arc::new(Mutex::new(receiver))), Far(sender))
+    let (subscriptions, working) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default());
+    let events = Arc::new(Mutex::new(receiver));
+    let wire = Wire { events, subscriptions: Arc::clone(&subscriptions), working: Arc::clone(&working) };
+    (wire, Far { events: sender, subscriptions, working })
 }
 
 impl Far {
     async fn say(&self, event: Option<BusEvent>) {
-        self.0.send(event).unwrap();
+        self.events.send(event).unwrap();
         settle().await;
+    }
+
+    fn subscriptions(&self) -> u32 {
+        self.subscriptions.load(Ordering::Relaxed)
     }
 }
 
@@ -169,13 +188,22 @@ impl InvalidationBus for Wire {
     }
 
     fn subscribe(&self) -> BoxStream<'static, BusEvent> {
-        let wire = Arc::clone(&self.0);
+        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        let wire = Arc::clone(&self.events);
         // `None` ends the stream.
         stream::unfold(wire, |wire| async move {
             let event = wire.lock().await.recv().await.flatten()?;
             Some((event, wire))
         })
         .boxed()
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        let working = async {
+            self.working.store(true, Ordering::Relaxed);
+            pending().await
+        };
+        Some(working.boxed())
     }
 }
 
@@ -194,7 +222,7 @@ async fn what_cannot_be_published_is_done_and_counted() {
     let (lab, _, one, _far, _listening) = wired(config()).await;
     lab.logout(&one).await;
     assert_eq!(lab.seen(&one).await, State::Revoked);
-    assert_eq!(lab.tiered.stats().unannounced, 4, "both notices of the sign-in and of the revocation");
+    assert_eq!(lab.tiered.stats().unannounced, 4, "before and after the sign-in and the revocation");
 }
 
 #[tokio::test]
@@ -210,19 +238,62 @@ async fn lost_notices_empty_the_cache() {
 }
 
 #[tokio::test]
-async fn an_ended_stream_makes_it_deaf_until_it_listens_again() {
+async fn an_ended_stream_makes_it_deaf_until_the_next_one_speaks() {
     let (lab, past, one, far, _listening) = wired(config()).await;
     assert_eq!(lab.seen(&one).await, State::Live);
     far.say(None).await;
-    assert!(!lab.tiered.stats().hearing);
+    assert!(!lab.tiered.stats().hearing && !lab.storage().check(lab.now()).await.unwrap().findings.is_empty());
     past.logout(&one).await;
     assert_eq!(lab.seen(&one).await, State::Revoked);
     lab.tick(1_000);
     settle().await;
-    assert!(lab.tiered.stats().hearing, "a second later it has subscribed again");
+    assert_eq!((far.subscriptions(), lab.tiered.stats().hearing), (2, false), "it may still be connecting");
+    let (two, bypassed) = (past.login(&user("bob")).await, lab.tiered.stats().bypassed);
+    assert_eq!(lab.seen(&two).await, State::Live);
+    past.logout(&two).await;
+    assert_eq!(lab.seen(&two).await, State::Revoked, "nothing is answered from memory");
+    assert_eq!(lab.tiered.stats().bypassed, bypassed + 2);
     let notice = Notice::new(Subject::Session(one.session.id), Phase::Done, lab.now());
+    let flushes = lab.tiered.stats().flushes;
     far.say(Some(BusEvent::Notice(notice))).await;
-    assert_eq!(lab.tiered.stats().notices, 1);
+    assert_eq!((lab.tiered.stats().notices, lab.tiered.stats().flushes), (1, flushes + 1));
+    assert!(lab.tiered.stats().hearing);
+}
+
+#[tokio::test]
+async fn a_bus_that_stays_broken_is_asked_less_and_less_often() {
+    let (lab, _, _, far, _listening) = wired(config()).await;
+    let mut subscriptions = 1;
+    for wait in [1, 2, 4, 8, 16, 30, 30] {
+        far.say(None).await;
+        lab.tick(wait * 1_000 - 1);
+        settle().await;
+        assert_eq!(far.subscriptions(), subscriptions, "not before {wait} s");
+        lab.tick(1);
+        settle().await;
+        subscriptions += 1;
+        assert_eq!(far.subscriptions(), subscriptions, "after {wait} s");
+        assert!(!lab.tiered.stats().hearing);
+    }
+    // A stream that said something, or was good for a while, was a good one.
+    for speaks in [true, false] {
+        if speaks {
+            far.say(Some(BusEvent::Heartbeat)).await;
+        } else {
+            lab.tick(30_000);
+        }
+        far.say(None).await;
+        lab.tick(1_000);
+        settle().await;
+        subscriptions += 1;
+        assert_eq!(far.subscriptions(), subscriptions, "{speaks}");
+    }
+}
+
+#[tokio::test]
+async fn the_work_of_the_bus_is_done_beside_listening() {
+    let (lab, _, _, far, _listening) = wired(config()).await;
+    assert!(far.working.load(Ordering::Relaxed) && lab.tiered.stats().hearing);
 }
 
 #[tokio::test]
@@ -243,6 +314,27 @@ async fn a_late_heartbeat_makes_it_deaf_and_empties_it() {
     assert!(lab.tiered.stats().hearing);
     assert_eq!(lab.tiered.stats().entries, 0, "what was remembered before the silence is forgotten");
     assert_eq!(lab.seen(&one).await, State::Revoked);
+}
+
+#[tokio::test]
+async fn only_a_heartbeat_says_that_the_bus_is_up() {
+    let (lab, past, one, far, _listening) = wired(config().heartbeat(Some(Duration::from_secs(3)))).await;
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert!(lab.tiered.stats().hearing);
+    // What this node says itself it hears in any case.
+    lab.tick(3_001);
+    far.say(Some(BusEvent::Notice(Notice::new(Subject::Session(one.session.id), Phase::Done, lab.now())))).await;
+    assert!(!lab.tiered.stats().hearing);
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert_eq!(lab.seen(&one).await, State::Live);
+    far.say(Some(BusEvent::Lost)).await;
+    assert!(!lab.tiered.stats().hearing, "it has broken, and may still be broken");
+    lab.seen(&one).await;
+    past.logout(&one).await;
+    assert_eq!(lab.seen(&one).await, State::Revoked);
+    let flushes = lab.tiered.stats().flushes;
+    far.say(Some(BusEvent::Heartbeat)).await;
+    assert_eq!((lab.tiered.stats().hearing, lab.tiered.stats().flushes), (true, flushes + 1));
 }
 
 #[tokio::test]

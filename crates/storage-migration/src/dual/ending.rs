@@ -6,9 +6,9 @@ use session_manager_core::storage::{
 use session_manager_core::{LivePolicy, Result, SessionKey, SessionStorage};
 
 use super::following::unconfirmed;
-use super::{Dual, Lead};
+use super::{Dual, Lead, count};
 use crate::carry::carry;
-use crate::epochs::{Missing, raise_global, raise_user};
+use crate::epochs::{acknowledged, raise_global, raise_user, safe};
 
 impl Dual {
     pub(super) async fn revoke_both(&self, request: &Revoke) -> Result<Revoked> {
@@ -21,12 +21,13 @@ impl Dual {
             let new = self.revoke_alongside(&*self.new, request).await;
             let answer = old?;
             let followed = async {
-                new?;
+                let is_safe = !new?.unconfirmed;
                 self.bury(&*self.old, &*self.new, request, &answer).await?;
-                self.level(request).await
+                self.level(request).await?;
+                safe(is_safe)
             };
-            followed.await.map_err(|error| unconfirmed("revoke", error))?;
-            return Ok(answer);
+            let followed = followed.await;
+            return Ok(self.revoked(request, answer, followed));
         }
         let old = self.revoke_alongside(&*self.old, request).await;
         let mut answer = self.new.revoke(request).await?;
@@ -41,10 +42,24 @@ impl Dual {
                 }
                 answer.sessions.extend(unknown.sessions);
             }
-            self.level(request).await
+            self.level(request).await?;
+            safe(!old.unconfirmed)
         };
-        followed.await.map_err(|error| unconfirmed("revoke", error))?;
-        Ok(answer)
+        let followed = followed.await;
+        Ok(self.revoked(request, answer, followed))
+    }
+
+    /// The answer to a revocation that the leading storage has made. Where the other does not have it, that is no error: whoever asked has
+    /// to announce and record what ended. What is known by name is brought over in the background even if nobody repeats the call.
+    fn revoked(&self, request: &Revoke, answer: Revoked, followed: Result<()>) -> Revoked {
+        if followed.is_ok() {
+            return answer;
+        }
+        count(&self.counters.failed);
+        for key in keys_of(request, &answer) {
+            self.wait(key);
+        }
+        answer.unconfirmed()
     }
 
     /// Ends in the storage that does not lead what is to end, unless its epoch does that when it follows the leading one's. That one never
@@ -63,7 +78,7 @@ impl Dual {
             return Ok(());
         }
         let wanted = self.leader().epochs(Some(user)).await?;
-        raise_user(self.follower(), user, wanted, Missing::Wait, request.now()).await
+        raise_user(self.follower(), user, wanted, request.now()).await
     }
 
     /// Which of the sessions that ended in the old storage the new one has never heard of.
@@ -82,12 +97,7 @@ impl Dual {
         request: &Revoke,
         ended: &Revoked,
     ) -> Result<()> {
-        let mut keys: Vec<SessionKey> = ended.sessions.iter().map(|ended| ended.session.key()).collect();
-        if let (RevokeTarget::One { key, .. }, true) = (&request.target, keys.is_empty()) {
-            // It may have ended by an earlier call that was not confirmed.
-            keys.push(*key);
-        }
-        let found = from.read_many(&keys, Consistency::Latest).await?;
+        let found = from.read_many(&keys_of(request, ended), Consistency::Latest).await?;
         for snapshot in found.into_iter().flatten().filter(|snapshot| snapshot.revocation().is_some()) {
             carry(from, to, snapshot, request.now()).await?;
         }
@@ -107,13 +117,18 @@ impl Dual {
             && self.new.epochs(None).await?.global.is_none()
             && let Some(global) = self.old.epochs(None).await?.global
         {
-            raise_global(&*self.new, global, Missing::Make, request.now).await?;
+            raise_global(&*self.new, global, request.now).await?;
         }
-        let outcome = self.leader().bump(request).await?;
-        if let BumpOutcome::Bumped(bumped) = &outcome {
-            self.bump_follower(request, bumped).await.map_err(|error| unconfirmed("bump", error))?;
+        match self.leader().bump(request).await? {
+            BumpOutcome::Bumped(bumped) if self.bump_follower(request, &bumped).await.is_err() => {
+                count(&self.counters.failed);
+                if let Some(kept) = &bumped.kept {
+                    self.wait(kept.key());
+                }
+                Ok(BumpOutcome::Bumped(bumped.unconfirmed()))
+            }
+            outcome => Ok(outcome),
         }
-        Ok(outcome)
     }
 
     async fn bump_follower(&self, request: &Bump, bumped: &Bumped) -> Result<()> {
@@ -125,11 +140,11 @@ impl Dual {
             if let BumpTarget::User { keep, .. } = &mut repeated.target {
                 *keep = None;
             }
-            follower.bump(&repeated).await?;
+            safe(acknowledged(&follower.bump(&repeated).await?))?;
         } else if let BumpTarget::User { user, .. } = &request.target {
-            raise_user(follower, user, bumped.epochs, Missing::Wait, request.now).await?;
+            raise_user(follower, user, bumped.epochs, request.now).await?;
         } else if let Some(global) = bumped.epochs.global {
-            raise_global(follower, global, Missing::Wait, request.now).await?;
+            raise_global(follower, global, request.now).await?;
         }
         match &bumped.kept {
             Some(kept) => self.confirm_follower(kept, request.now).await,
@@ -176,5 +191,14 @@ impl Dual {
             }
         }
         Ok(purged)
+    }
+}
+
+/// The sessions that a revocation is known to be about.
+fn keys_of(request: &Revoke, ended: &Revoked) -> Vec<SessionKey> {
+    match &request.target {
+        // It may have ended by an earlier call that was not confirmed.
+        RevokeTarget::One { key, .. } if ended.sessions.is_empty() => vec![*key],
+        _ => ended.sessions.iter().map(|ended| ended.session.key()).collect(),
     }
 }

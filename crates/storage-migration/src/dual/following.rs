@@ -9,8 +9,8 @@ use session_manager_core::storage::{Consistency, EndedSession, Query, SessionFil
 use session_manager_core::{Error, ErrorKind, Result, SessionKey, SessionStorage, Snapshot, UserId};
 
 use super::{Dual, Lead, MAX_LAGGING, count};
-use crate::carry::{carry, stands};
-use crate::epochs::{Missing, raise_global, raise_user};
+use crate::carry::{ATTEMPTS, carry, is_same};
+use crate::epochs::raise_both;
 
 /// How often what lags is written again.
 const REPAIR: Duration = Duration::from_secs(5);
@@ -48,6 +48,11 @@ impl Dual {
 
     pub(super) fn lag(&self, key: SessionKey) {
         count(&self.counters.failed);
+        self.wait(key);
+    }
+
+    /// Has a session written again in the background.
+    pub(super) fn wait(&self, key: SessionKey) {
         let mut lagging = self.lagging();
         if lagging.len() < MAX_LAGGING || lagging.contains(&key) {
             lagging.insert(key);
@@ -82,14 +87,7 @@ impl Dual {
         if known.user.is_some() && known.global.is_some() {
             return Ok(());
         }
-        let wanted = self.old.epochs(Some(user)).await?;
-        if let (None, Some(global)) = (known.global, wanted.global) {
-            raise_global(&*self.new, global, Missing::Make, now).await?;
-        }
-        if known.user.is_none() {
-            raise_user(&*self.new, user, wanted, Missing::Make, now).await?;
-        }
-        Ok(())
+        raise_both(&*self.new, user, self.old.epochs(Some(user)).await?, now).await
     }
 
     /// Fetches all of a user's sessions that the new storage does not have.
@@ -111,16 +109,27 @@ impl Dual {
         }
     }
 
-    /// Writes again what waits, and says how much still does.
+    /// Writes again what waits, whatever becomes of the one before, and says how much still does.
     pub(super) async fn repair(&self) -> Result<u64> {
         let waiting: Vec<SessionKey> = self.lagging().iter().copied().collect();
+        let mut outcome = Ok(());
         for key in waiting {
-            if let Some(snapshot) = self.leader().read(&key, Consistency::Latest).await? {
-                self.try_follow(&snapshot, self.clock.now()).await?;
-            }
-            self.lagging().remove(&key);
+            outcome = outcome.and(self.write_again(key).await);
         }
-        Ok(self.stats().lagging)
+        outcome.map(|()| self.stats().lagging)
+    }
+
+    async fn write_again(&self, key: SessionKey) -> Result<()> {
+        // Off the list first: what fails to be written along from now on is a new reason to wait.
+        if !self.lagging().remove(&key) {
+            return Ok(());
+        }
+        let mut attempt = Attempt { dual: self, key, is_done: false };
+        if let Some(snapshot) = self.leader().read(&key, Consistency::Latest).await? {
+            self.try_follow(&snapshot, self.clock.now()).await?;
+        }
+        attempt.is_done = true;
+        Ok(())
     }
 
     pub(super) fn work(&self) -> BoxFuture<'_, ()> {
@@ -135,14 +144,40 @@ impl Dual {
         future::join_all(work.chain([repairing.boxed()])).map(|_| ()).boxed()
     }
 
-    /// Whether the follower has a change that must not be missing there.
+    /// Makes sure that the follower has a change that must not be missing there.
     pub(super) async fn confirm_follower(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<()> {
-        self.try_follow(snapshot, now).await?;
-        let there = self.follower().read(&snapshot.key(), Consistency::Latest).await?;
-        let is_there = there.is_none_or(|there| {
-            there.revocation().is_some() || there.control.floor >= snapshot.control.floor || stands(&there, snapshot)
-        });
-        if is_there { Ok(()) } else { Err(Error::new(ErrorKind::Conflict, "migration")) }
+        let mut carried = snapshot.clone();
+        for _ in 0..ATTEMPTS {
+            self.try_follow(&carried, now).await?;
+            let key = carried.key();
+            // In this order: what changes a session meanwhile changes it in the leader first.
+            let there = self.follower().read(&key, Consistency::Latest).await?;
+            let here = self.leader().read(&key, Consistency::Latest).await?;
+            let (Some(here), Some(there)) = (here, there) else { return Ok(()) };
+            if there.revocation().is_some() || is_same(&here, &there) {
+                return Ok(());
+            }
+            if is_same(&here, &carried) {
+                break;
+            }
+            carried = here;
+        }
+        Err(Error::new(ErrorKind::Conflict, "migration").because("the other storage has kept a change of its own"))
+    }
+}
+
+/// A session that is being written again; where that does not come to its end, it waits on.
+struct Attempt<'a> {
+    dual: &'a Dual,
+    key: SessionKey,
+    is_done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.dual.wait(self.key);
+        }
     }
 }
 

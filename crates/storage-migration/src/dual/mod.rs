@@ -57,7 +57,9 @@ impl DualConfig {
 /// - The leading storage answers. What it changed is written to the other as it stands afterwards, so that generations, floors, versions,
 ///   stamps and epochs are the same in both.
 /// - Revocations, raised epochs, raised floors and removals are acknowledged only when **both** storages have them. If one fails they
-///   are still made in the other, and the error is [`ErrorKind::Unconfirmed`] (or the leading storage's own): repeat the call.
+///   are still made in the other: repeat the call. Where the leading storage has made it, a revocation or raised epoch answers
+///   [`unconfirmed`](session_manager_core::storage::Revoked::unconfirmed), so that what ended is announced and recorded, and anything else the
+///   error [`ErrorKind::Unconfirmed`]; where it has not, the error is its own.
 /// - Everything else is acknowledged when the leading storage has it. A session that could not be written to the other is remembered, written
 ///   again by [`maintenance`](SessionStorage::maintenance), and counted until then ([`DualStats::lagging`]).
 /// - Ends are made in the old storage before the new one, whichever leads: sessions are carried from the old to the new, and so a session

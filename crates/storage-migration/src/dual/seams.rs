@@ -1,5 +1,7 @@
 //! The feeds and scans of two storages as one.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use session_manager_core::storage::{
@@ -24,6 +26,11 @@ impl RevocationFeed for Dual {
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, now: DateTime<Utc>) -> Result<FeedBatch> {
         let feed = self.leader().feed().ok_or_else(|| Error::new(ErrorKind::Unsupported, "feed"))?;
         feed.since(cursor, limit, now).await
+    }
+
+    /// The leading storage's: it is the one that is read.
+    fn retention(&self) -> Option<Duration> {
+        self.leader().feed().map_or(Some(Duration::ZERO), RevocationFeed::retention)
     }
 }
 
