@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
 use session_manager_storage_memcached::MemcachedStorage;
-use session_manager_testkit::storage_conformance;
+use session_manager_testkit::{storage_conformance, storage_defects};
 use support::fake::FakeCache;
 
 async fn fresh() -> support::Storage {
@@ -25,3 +25,4 @@ async fn fake() -> MemcachedStorage<FakeCache> {
 storage_conformance!(memcached, fresh, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
 storage_conformance!(through_an_arc, shared, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
 storage_conformance!(on_any_client, fake, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
+storage_defects!(defects, fresh, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);

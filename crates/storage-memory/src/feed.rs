@@ -68,10 +68,6 @@ impl RevocationFeed for Feed {
         Ok(())
     }
 
-    fn retention(&self) -> Option<Duration> {
-        Some(self.retention)
-    }
-
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, now: DateTime<Utc>) -> Result<FeedBatch> {
         let seen = match cursor {
             None => 0,

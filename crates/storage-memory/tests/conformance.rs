@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
 use session_manager_storage_memory::MemoryStorage;
-use session_manager_testkit::storage_conformance;
+use session_manager_testkit::{storage_conformance, storage_defects};
 
 async fn fresh() -> MemoryStorage {
     MemoryStorage::default()
@@ -21,3 +21,4 @@ async fn shared() -> Arc<dyn SessionStorage> {
 storage_conformance!(value, fresh);
 storage_conformance!(through_a_box, boxed);
 storage_conformance!(through_an_arc, shared);
+storage_defects!(defects, fresh);

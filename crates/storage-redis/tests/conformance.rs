@@ -6,7 +6,7 @@ mod servers;
 use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
-use session_manager_testkit::storage_conformance;
+use session_manager_testkit::{storage_conformance, storage_defects};
 
 use servers::{Held, clustered, managed, named_by_sentinel, single};
 
@@ -27,3 +27,7 @@ storage_conformance!(through_a_box, boxed, lacking = [ListAll, CleanUp]);
 storage_conformance!(through_an_arc, shared, lacking = [ListAll, CleanUp]);
 storage_conformance!(by_sentinel, sentinel, lacking = [ListAll, CleanUp]);
 storage_conformance!(cluster, clustered, lacking = [ListAll, CleanUp]);
+
+storage_defects!(defects, single, lacking = [ListAll, CleanUp]);
+storage_defects!(defects_by_sentinel, sentinel, lacking = [ListAll, CleanUp]);
+storage_defects!(defects_on_a_cluster, clustered, lacking = [ListAll, CleanUp]);

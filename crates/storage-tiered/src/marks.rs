@@ -44,13 +44,8 @@ struct Mark {
 }
 
 impl Mark {
-    const NEVER: Self = Self {
-        raised: 0,
-        open: 0,
-        open_until: DateTime::<Utc>::MIN_UTC,
-        given_up: 0,
-        until: DateTime::<Utc>::MIN_UTC,
-    };
+    const NEVER: Self =
+        Self { raised: 0, open: 0, open_until: DateTime::<Utc>::MIN_UTC, given_up: 0, until: DateTime::<Utc>::MIN_UTC };
 
     fn is_open(&self, now: DateTime<Utc>) -> bool {
         self.open > 0 && now < self.open_until

@@ -15,7 +15,7 @@ use eventually::Eventually;
 use session_manager_core::{LocalBus, SessionStorage};
 use session_manager_storage_memory::MemoryStorage;
 use session_manager_storage_tiered::{TieredConfig, TieredStorage, WhenDeaf};
-use session_manager_testkit::{ReferenceStorage, storage_conformance};
+use session_manager_testkit::{ReferenceStorage, storage_conformance, storage_defects};
 
 fn tiered(durable: impl SessionStorage + 'static) -> TieredStorage {
     TieredStorage::new(Arc::new(durable), TieredConfig::new()).unwrap()
@@ -50,3 +50,5 @@ storage_conformance!(reference, over_the_reference);
 storage_conformance!(cached, from_the_cache);
 storage_conformance!(deaf, from_a_deaf_cache);
 storage_conformance!(tiny, from_a_tiny_cache);
+
+storage_defects!(defects, over_memory);

@@ -88,7 +88,8 @@ async fn change_beside(node: &Lab, one: &Snapshot, number: usize) {
 #[tokio::test]
 async fn a_change_beside_a_revocation_does_not_end_the_wait_for_it() {
     for number in 0..3 {
-        let durable: Durable = Arc::new(PausingStorage::new(Hooked::with_hook(ReferenceStorage::new(), Brink::default())));
+        let durable: Durable =
+            Arc::new(PausingStorage::new(Hooked::with_hook(ReferenceStorage::new(), Brink::default())));
         let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
         let ([revoker, changer, reader], _listening) = nodes(&durable, &bus).await;
         let one = revoker.login(&user("alice")).await;
@@ -181,7 +182,8 @@ async fn an_end_whose_beginning_may_have_been_lost_ends_nothing() {
     let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
     let ([revoker, _, reader], mut listening) = nodes(&durable, &bus).await;
     let one = revoker.login(&user("alice")).await;
-    let say = async |phase| bus.publish(&Notice::new(Subject::Session(one.session.id), phase, revoker.now())).await.unwrap();
+    let say =
+        async |phase| bus.publish(&Notice::new(Subject::Session(one.session.id), phase, revoker.now())).await.unwrap();
     // The reader listens anew between the beginning and the end of one change, and hears the beginning of another.
     let last = listening.pop().unwrap();
     last.abort();

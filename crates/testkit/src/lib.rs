@@ -9,6 +9,7 @@
     reason = "a test kit reports by panicking"
 )]
 
+pub mod broken;
 pub mod conformance;
 pub mod fault;
 mod fixture;

@@ -8,7 +8,7 @@ use session_manager_storage_sqlx::{
     AddressEncoding, EpochTable, FeedTable, IdEncoding, JsonEncoding, OnceTable, SessionTable, SqlxStorage,
     TimeEncoding, reference_ddl,
 };
-use session_manager_testkit::storage_conformance;
+use session_manager_testkit::{storage_conformance, storage_defects};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{MySql, Postgres};
 
@@ -81,3 +81,6 @@ storage_conformance!(
     on!(Service::MariaDb, plain::<MySql>),
     lacking = [Epochs, Cap, RememberOnce, Feed]
 );
+
+storage_defects!(postgres_defects, on!(Service::Postgres, || storage::<Postgres>(full())));
+storage_defects!(mariadb_defects, on!(Service::MariaDb, || storage::<MySql>(full())));

@@ -28,5 +28,5 @@ pub mod update;
 
 pub use ability::Ability;
 pub use model::Histories;
-pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, report, run, run_model};
+pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, catches, report, run, run_model};
 pub use table::{Check, checks};

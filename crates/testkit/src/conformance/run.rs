@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::ability::Ability;
 use super::model::Histories;
 use super::table::{Check, checks};
+use crate::broken::Defect;
 
 /// How a check came out; a failure is a panic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,32 @@ where
     let check = Check::named(name);
     let outcome = runtime().block_on(async { check.run(Arc::new(factory().await)).await });
     assert_expected(name, outcome, lacking);
+}
+
+/// Runs the checks that are named for a defect on fresh storages that have it, as a test.
+///
+/// # Panics
+/// When a check does not see the defect, or is skipped for want of an ability that is not in `lacking`.
+#[allow(clippy::print_stderr, reason = "the matrix of defects and checks is made of these lines")]
+pub fn catches<F, Fut, S>(name: &str, lacking: &[Ability], factory: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = S>,
+    S: SessionStorage + 'static,
+{
+    let defect = Defect::named(name);
+    for name in defect.caught_by() {
+        let check = Check::named(name);
+        let outcome = runtime().block_on(async {
+            let storage = defect.of(Arc::new(factory().await));
+            tokio::spawn(check.run(storage)).await
+        });
+        match outcome {
+            Err(_) => eprintln!("CAUGHT {} by {name}", defect.name()),
+            Ok(CheckOutcome::Passed) => panic!("{name} does not see the defect {}", defect.name()),
+            Ok(outcome) => assert_expected(name, outcome, lacking),
+        }
+    }
 }
 
 /// Compares random histories on fresh storages with the reference, as a test.

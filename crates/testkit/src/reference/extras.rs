@@ -115,10 +115,6 @@ impl RevocationFeed for ReferenceStorage {
         Ok(())
     }
 
-    fn retention(&self) -> Option<std::time::Duration> {
-        None
-    }
-
     async fn since(&self, cursor: Option<&FeedCursor>, limit: u32, _: DateTime<Utc>) -> Result<FeedBatch> {
         let start = cursor.map_or(0, |cursor| cursor.0.parse().expect("a cursor of this feed"));
         let limit = usize::try_from(limit).expect("a limit fits");

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use session_manager_core::clock::after;
 use session_manager_core::storage::{
-    Bump, BumpOutcome, BumpTarget, Cursor, FeedBatch, FeedCursor, Insert, InsertOutcome, Notice, Page, Purge,
-    PurgeScope, PutOutcome, Query, RevocationFeed, Revoke, RevokeTarget, Revoked, ScanCursor, ScanPage, SessionFilter,
-    SessionScan,
+    Bump, BumpOutcome, BumpTarget, Consistency, Cursor, FeedBatch, FeedCursor, Insert, InsertOutcome, Notice, Page,
+    Purge, PurgeScope, PutOutcome, Query, RevocationFeed, Revoke, RevokeTarget, Revoked, ScanCursor, ScanPage,
+    SessionFilter, SessionScan,
 };
 use session_manager_core::{Epochs, Error, ErrorKind, Result, SessionId, SessionKey, SessionStorage, Snapshot, UserId};
 
-use crate::twist::{Twist, Twisted, broken};
+use super::twist::{Twist, Twisted, broken};
 
 broken! {
     /// Takes any cursor.
@@ -125,6 +125,15 @@ impl<S: SessionStorage> Twist for BrokenCache<S> {
             cache.insert(key.id, found.clone());
         }
         Some(found)
+    }
+
+    /// Also on a storage that never answers without waiting, what it read first is what it answers so from then on.
+    async fn read(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+        let found = self.inner.read(key, Consistency::Latest).await?;
+        if let Some(found) = &found {
+            self.memory.lock().unwrap().entry(key.id).or_insert_with(|| found.clone());
+        }
+        Ok(found)
     }
 }
 
@@ -291,13 +300,14 @@ impl<S: SessionStorage> Twist for BrokenError<S> {
 }
 
 /// Shows its sessions in its `Debug` text.
-pub(crate) struct BrokenDebug<S> {
+pub struct BrokenDebug<S> {
     inner: S,
     memory: std::sync::Mutex<Vec<SessionId>>,
 }
 
 impl<S: SessionStorage> BrokenDebug<S> {
-    pub(crate) fn over(inner: S) -> Twisted<Self> {
+    /// Breaks a storage.
+    pub fn over(inner: S) -> Twisted<Self> {
         Twisted(Self { inner, memory: std::sync::Mutex::default() })
     }
 }

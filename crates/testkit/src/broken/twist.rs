@@ -14,7 +14,7 @@ use session_manager_core::{Epochs, Result, SessionKey, SessionStorage, Snapshot,
 
 /// What a broken storage overrides; the rest is right.
 #[async_trait]
-pub(crate) trait Twist: Send + Sync + Debug {
+pub trait Twist: Send + Sync + Debug {
     /// The storage that does the rest.
     fn inner(&self) -> &dyn SessionStorage;
 
@@ -84,7 +84,7 @@ pub(crate) trait Twist: Send + Sync + Debug {
 
 /// A broken storage, as a storage.
 #[derive(Debug)]
-pub(crate) struct Twisted<T>(pub(crate) T);
+pub struct Twisted<T>(pub(crate) T);
 
 #[async_trait]
 impl<T: Twist> SessionStorage for Twisted<T> {
@@ -174,13 +174,15 @@ macro_rules! broken {
     ($($(#[$doc:meta])* $name:ident $(<$memory:ty>)?;)*) => { $(
         $(#[$doc])*
         #[derive(Debug)]
-        pub(crate) struct $name<S> {
+        pub struct $name<S> {
             inner: S,
-            $(#[allow(dead_code, reason = "not all that is remembered is read")] memory: std::sync::Mutex<$memory>,)?
+            $(#[allow(dead_code, reason = "not all that is remembered is read")]
+            memory: std::sync::Mutex<$memory>,)?
         }
 
         impl<S: SessionStorage> $name<S> {
-            pub(crate) fn over(inner: S) -> Twisted<Self> {
+            /// Breaks a storage.
+            pub fn over(inner: S) -> Twisted<Self> {
                 Twisted(Self { inner, $(memory: std::sync::Mutex::<$memory>::default(),)? })
             }
         }

@@ -14,7 +14,7 @@ use session_manager_core::{
     Snapshot,
 };
 
-use crate::twist::{Twist, Twisted, broken};
+use super::twist::{Twist, Twisted, broken};
 
 broken! {
     /// An update of an ended session writes it back without its end, as a careless upsert does.
@@ -59,8 +59,8 @@ broken! {
     BrokenMore;
     /// Removes what ended at the time too.
     BrokenPurge;
-    /// An ended session may still be refreshed once.
-    BrokenEnd<HashMap<SessionId, bool>>;
+    /// An ended session may still be refreshed a few times.
+    BrokenEnd<HashMap<SessionId, u32>>;
 }
 
 #[async_trait]
@@ -237,7 +237,9 @@ impl<S: SessionStorage> Twist for BrokenThreshold<S> {
 
     async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport> {
         let mut batch = batch.to_vec();
-        batch.iter_mut().for_each(|touch| touch.unless_seen_after = None);
+        for touch in &mut batch {
+            touch.unless_seen_after = None;
+        }
         self.inner.touch(&batch, now).await
     }
 }
@@ -425,6 +427,16 @@ impl<S: SessionStorage> Twist for BrokenPurge<S> {
     }
 }
 
+impl<S> BrokenEnd<S> {
+    /// Whether it is one of the first refreshes after the end.
+    fn is_early(&self, id: SessionId) -> bool {
+        let mut memory = self.memory.lock().unwrap();
+        let count = memory.entry(id).or_default();
+        *count += 1;
+        *count <= 50
+    }
+}
+
 #[async_trait]
 impl<S: SessionStorage> Twist for BrokenEnd<S> {
     fn inner(&self) -> &dyn SessionStorage {
@@ -434,11 +446,7 @@ impl<S: SessionStorage> Twist for BrokenEnd<S> {
     async fn advance(&self, request: &Advance) -> Result<AdvanceOutcome> {
         let outcome = self.inner.advance(request).await?;
         Ok(match outcome {
-            AdvanceOutcome::Ended(_, snapshot)
-                if self.memory.lock().unwrap().insert(request.key.id, true).is_none() =>
-            {
-                AdvanceOutcome::Converge(snapshot)
-            }
+            AdvanceOutcome::Ended(_, snapshot) if self.is_early(request.key.id) => AdvanceOutcome::Converge(snapshot),
             other => other,
         })
     }
