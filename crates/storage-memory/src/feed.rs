@@ -88,6 +88,10 @@ impl RevocationFeed for Feed {
         let notices = taken.into_iter().filter(|notice| cursor.is_some() || matter(notice)).collect();
         Ok(FeedBatch::new(notices, FeedCursor(next.to_string()), next >= end))
     }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(self.retention)
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,10 @@ impl RevocationFeed for ReferenceStorage {
             FeedBatch::new(notices, FeedCursor(next.to_string()), next == model.notices.len())
         }))
     }
+
+    fn retention(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 #[async_trait]
