@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Result};
 use tracing::Level;
@@ -35,6 +36,10 @@ impl LogAudit {
 
 #[async_trait]
 impl AuditBackend for LogAudit {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
     async fn record(&self, events: &[AuditEvent]) -> Result<()> {
         events.iter().for_each(write);
         Ok(())
@@ -42,6 +47,10 @@ impl AuditBackend for LogAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }
 

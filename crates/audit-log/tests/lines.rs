@@ -176,6 +176,13 @@ fn a_token_is_never_shown() {
 }
 
 #[test]
+fn it_has_a_name_and_no_background_work() {
+    let audit: &dyn AuditBackend = &LogAudit::new();
+    assert_eq!(audit.name(), "log");
+    assert!(audit.maintenance().is_none());
+}
+
+#[test]
 fn events_keep_their_order() {
     let kinds: Vec<_> = lines(&AuditKind::ALL.map(full)).iter().map(|line| line["fields"]["kind"].clone()).collect();
     assert_eq!(kinds, AuditKind::ALL.map(AuditKind::as_str));
