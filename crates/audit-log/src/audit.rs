@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Result};
 use tracing::Level;
 
-use crate::text::safe;
+use crate::text::{escape, safe};
 
 /// The target of every event, for filters: `session_manager::audit=info`.
 pub const TARGET: &str = "session_manager::audit";
@@ -23,7 +23,8 @@ pub const TARGET: &str = "session_manager::audit";
 ///
 /// # Security
 /// Text is escaped so that no value splits a line, whatever the subscriber does, and a run of more than 64 token characters is shown
-/// as `[redacted]`. It is meant for people and log pipelines, not for reading values back.
+/// as `[redacted]`. Only `user_id` and `actor`, which the application itself chooses, are always shown whole: the trail must say who. It is
+/// meant for people and log pipelines, not for reading values back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogAudit;
 
@@ -76,8 +77,8 @@ macro_rules! emit {
             kind = event.kind.as_str(),
             at = %event.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             session_id = event.session_id.map(tracing::field::display),
-            user_id = event.user_id.as_ref().map(|user| safe(user.as_str())).as_deref(),
-            actor = &*safe(&event.actor.to_string()),
+            user_id = event.user_id.as_ref().map(|user| escape(user.as_str())).as_deref(),
+            actor = &*escape(&event.actor.to_string()),
             ip_address = event.client.ip_address.map(tracing::field::display),
             user_agent = event.client.user_agent.as_deref().map(safe).as_deref(),
             device_name = event.client.device_name.as_deref().map(safe).as_deref(),
