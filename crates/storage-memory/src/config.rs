@@ -21,6 +21,9 @@ pub struct MemoryStorageConfig {
     ///
     /// At the bound an insert first removes what ended longer than [`retention`](Self::retention) ago, then what has ended at all, and then is
     /// refused with [`ErrorKind::Unavailable`]. A live session is never removed to make room for somebody else's.
+    ///
+    /// What was revoked or is past its deadline is found at once. What a rotation ended is searched for, some thousands of sessions an insert:
+    /// after the rotation of one user among many, some inserts may be refused before the search has come to that user.
     pub max_sessions: usize,
     /// How long ended sessions are kept even at the bound, while there are older ones. Default 24 hours.
     pub retention: Duration,

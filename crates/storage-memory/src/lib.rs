@@ -8,6 +8,7 @@ mod feed;
 mod file;
 mod once;
 mod query;
+mod room;
 mod scan;
 mod shard;
 mod storage;

@@ -1,11 +1,13 @@
 //! One shard: some users with all of their sessions, and the order in which those end.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use session_manager_core::{
-    Control, Epoch, Epochs, GlobalEpoch, Session, SessionId, SessionRecord, Shard as Place, Snapshot, UserId,
+    Control, Epoch, Epochs, GlobalEpoch, LivePolicy, Session, SessionId, SessionRecord, Shard as Place, Snapshot,
+    UserId,
 };
 
 use crate::users::{Slot, Users};
@@ -33,7 +35,18 @@ pub(crate) struct Shard {
     pub(crate) users: Users,
     /// When sessions end, lazily: a touch leaves its entry where it is, and whoever finds it too early moves it.
     queue: BTreeSet<(i64, SessionId)>,
+    /// How far in the queue the search for the rotated out has come.
+    searched: Option<(i64, SessionId)>,
     pub(crate) global: Option<GlobalEpoch>,
+}
+
+/// What a part of the search for the rotated out came to.
+#[derive(Default)]
+pub(crate) struct Searched {
+    pub(crate) found: Vec<SessionId>,
+    pub(crate) examined: usize,
+    /// The end of the shard was reached: the next search begins anew.
+    pub(crate) complete: bool,
 }
 
 impl Shard {
@@ -160,6 +173,26 @@ impl Shard {
             entry.queued_at = ends;
         }
         None
+    }
+
+    /// Looks for sessions that do not live, whatever ended them, where the last search stopped: at so many, and for at most so many.
+    ///
+    /// What was revoked or is past its deadline stands in front of the queue; what an epoch ended, anywhere in it.
+    pub(crate) fn search(&mut self, examine: usize, at_most: usize, now: DateTime<Utc>) -> Searched {
+        let (mut part, mut last) = (Searched { complete: true, ..Searched::default() }, self.searched);
+        for place in self.queue.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)) {
+            if part.examined >= examine || part.found.len() >= at_most {
+                part.complete = false;
+                break;
+            }
+            part.examined = part.examined.saturating_add(1);
+            last = Some(*place);
+            if self.read(place.1).is_some_and(|one| !one.state(now, LivePolicy::TRACKED).is_live()) {
+                part.found.push(place.1);
+            }
+        }
+        self.searched = last.filter(|_| !part.complete);
+        part
     }
 
     #[cfg(test)]

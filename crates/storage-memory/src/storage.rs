@@ -54,6 +54,8 @@ pub(crate) struct Inner {
 pub(crate) struct Pressure {
     /// Where the next search for room begins.
     pub(crate) next_room: AtomicUsize,
+    /// The shard where the search for the rotated out goes on.
+    pub(crate) next_searched: AtomicUsize,
     /// How many ended sessions had to go before their retention was over.
     pub(crate) dropped_early: AtomicUsize,
 }
