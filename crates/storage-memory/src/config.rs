@@ -31,6 +31,12 @@ pub struct MemoryStorageConfig {
     ///
     /// Losing an epoch can only sign out. It is kept so that a session which is imported late, from before a rotation, is refused.
     pub epoch_retention: Duration,
+    /// The most users of whom an epoch is kept, with sessions or without: at least `max_sessions`. Default `None`: four times `max_sessions`.
+    ///
+    /// At the bound users without sessions are forgotten before their [`epoch_retention`](Self::epoch_retention) is over, those first whose
+    /// last deadline was the earliest. Nobody is refused for it; but a session of theirs from before a rotation that is imported only now
+    /// is not refused either.
+    pub max_users: Option<usize>,
     /// The most values remembered at once for `remember_once`. Default 1,000,000. At the bound, after the expired ones have been removed,
     /// it answers [`ErrorKind::Unavailable`].
     pub max_remembered: usize,
@@ -47,6 +53,7 @@ impl Default for MemoryStorageConfig {
             max_sessions: 1_000_000,
             retention: Duration::from_hours(24),
             epoch_retention: Duration::from_hours(30 * 24),
+            max_users: None,
             max_remembered: 1_000_000,
             feed_retention: Duration::from_hours(1),
             feed_capacity: 1_000_000,
@@ -84,6 +91,17 @@ impl MemoryStorageConfig {
         self
     }
 
+    /// Sets the most users of whom an epoch is kept.
+    pub const fn max_users(mut self, max_users: usize) -> Self {
+        self.max_users = Some(max_users);
+        self
+    }
+
+    /// The bound of users that follows.
+    pub(crate) fn user_bound(&self) -> usize {
+        self.max_users.unwrap_or(self.max_sessions.saturating_mul(4))
+    }
+
     /// Sets the most remembered values.
     pub const fn max_remembered(mut self, max_remembered: usize) -> Self {
         self.max_remembered = max_remembered;
@@ -107,6 +125,9 @@ impl MemoryStorageConfig {
         if self.max_sessions == 0 || self.max_remembered == 0 || self.feed_capacity == 0 {
             return wrong("max_sessions, max_remembered and feed_capacity must be at least 1");
         }
+        if self.user_bound() < self.max_sessions {
+            return wrong("max_users must be at least max_sessions: each session may be of another user");
+        }
         Ok(())
     }
 }
@@ -129,6 +150,9 @@ mod tests {
             (fine().max_sessions(0), false),
             (fine().max_remembered(0), false),
             (fine().feed(Duration::ZERO, 0), false),
+            (fine().max_sessions(7).max_users(7), true),
+            (fine().max_sessions(7).max_users(6), false),
+            (fine().max_sessions(usize::MAX), true),
         ] {
             assert_eq!(config.validate().is_ok(), ok, "{config:?}");
         }

@@ -87,7 +87,11 @@ impl MemoryStorage {
 
     pub(crate) fn bump_now(&self, request: &Bump) -> Result<BumpOutcome> {
         Ok(match &request.target {
-            BumpTarget::User { user, keep } => self.bump_user(request, user, *keep),
+            BumpTarget::User { user, keep } => {
+                let outcome = self.bump_user(request, user, *keep);
+                self.bound_users();
+                outcome
+            }
             BumpTarget::Global { grace } => self.table().change_global(|current| {
                 let epoch = current.map(|global| global.epoch);
                 let next = match raised(epoch, request.incarnations.global, request) {

@@ -1,11 +1,11 @@
-//! What a full storage does: ended sessions go.
+//! What a full storage does: ended sessions go, users without a session are forgotten.
 
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 use session_manager_core::clock::before;
 
-use crate::storage::MemoryStorage;
+use crate::storage::{Inner, MemoryStorage};
 
 /// How many ended sessions an insert removes at once when the storage is full: enough that the next inserts find room.
 const ROOM_STEP: usize = 128;
@@ -54,5 +54,13 @@ impl MemoryStorage {
             }
         }
         removed
+    }
+}
+
+impl Inner {
+    /// Called without a lock by whatever may have made a user's record.
+    pub(crate) fn bound_users(&self) {
+        let forgotten = self.table.forget_surplus(self.config.user_bound());
+        self.pressure.forgotten.fetch_add(forgotten, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use chrono::{DateTime, Utc};
 use session_manager_core::{
@@ -28,7 +29,6 @@ pub(crate) struct Entry {
 ///
 /// All sessions of a user are in one shard, with the user's epoch and a copy of the global one: whatever concerns one user is one critical
 /// section, and a reading with both epochs takes one lock.
-#[derive(Default)]
 pub(crate) struct Shard {
     /// Ids are ours or a migration's, not an attacker's to choose, so that a fast seeded hash is enough here; user ids get the standard one.
     sessions: HashMap<SessionId, Box<Entry>, foldhash::fast::RandomState>,
@@ -50,6 +50,17 @@ pub(crate) struct Searched {
 }
 
 impl Shard {
+    /// An empty shard; all shards count their users together.
+    pub(crate) fn new(user_count: Arc<AtomicUsize>) -> Self {
+        Self {
+            sessions: HashMap::default(),
+            users: Users::new(user_count),
+            queue: BTreeSet::new(),
+            searched: None,
+            global: None,
+        }
+    }
+
     pub(crate) fn contains(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }

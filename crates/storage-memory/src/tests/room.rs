@@ -1,9 +1,9 @@
 //! What goes when the storage is full, and what never does.
 
-use session_manager_core::storage::{Incarnations, Insert, InsertOutcome, OnLimit};
+use session_manager_core::storage::{Incarnations, Insert, InsertOutcome, OnLimit, Purge, PurgeScope, PutOutcome};
 use session_manager_core::{ErrorKind, SessionRecord, SessionStorage};
 
-use super::{at, bump, findings, insert, is_live, limit, now, read, record, rotate_all, rotate_user};
+use super::{at, bump, findings, insert, is_live, limit, now, read, record, revoke, rotate_all, rotate_user, user};
 use crate::{MemoryStorage, MemoryStorageConfig};
 
 /// Far away: no deadline makes room here.
@@ -83,4 +83,70 @@ fn a_search_looks_at_no_more_sessions_than_allowed() {
     let calls: Vec<usize> = (0..10).map(|_| storage.drop_early(1, 0, 10, at(2))).collect();
     assert_eq!(calls, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     assert_eq!(storage.drop_early(1, 0, usize::MAX, at(2)), 0, "one whole round");
+}
+
+#[test]
+fn users_are_bounded_and_those_without_sessions_go_first() {
+    let config = MemoryStorageConfig::new().max_sessions(10).max_users(20).shards(4);
+    let storage = MemoryStorage::new(config).unwrap();
+    let staying = insert(&storage, &record("staying", 0, END, END));
+    for number in 0..1000 {
+        let name = format!("user-{number}");
+        match number % 3 {
+            0 => bump(&storage, rotate_user(&name), number),
+            1 => {
+                insert(&storage, &record(&name, number, END, END));
+                now(storage.purge(&Purge::new(PurgeScope::User(user(&name)), 10, at(number)))).unwrap();
+            }
+            _ => {
+                let mut other = staying.clone();
+                other.session = record(&name, number, END, END).session;
+                assert_eq!(now(storage.scan().unwrap().put(&other)).unwrap(), PutOutcome::Written);
+                now(storage.purge(&Purge::new(PurgeScope::User(user(&name)), 10, at(number)))).unwrap();
+            }
+        }
+        assert!(storage.sizes()[3] <= 20, "{:?}", storage.sizes());
+        assert!(is_live(&storage, staying.session.id, number), "who has a session is not forgotten");
+    }
+    assert_eq!(storage.sizes()[3], 20);
+    let findings = findings(&storage);
+    assert!(findings.iter().any(|text| text.contains("20 of max_users = 20")), "{findings:?}");
+    assert!(findings.iter().any(|text| text.starts_with("the epochs of 981 users")), "{findings:?}");
+}
+
+#[test]
+fn of_users_without_sessions_those_stay_whose_epoch_may_still_matter() {
+    let config = MemoryStorageConfig::new().max_sessions(3).max_users(3).shards(1);
+    let storage = MemoryStorage::new(config).unwrap();
+    for (name, end) in [("soon", 500), ("never", 0), ("late", 900), ("later", 1000), ("early", 100)] {
+        if end == 0 {
+            bump(&storage, rotate_user(name), 1);
+        } else {
+            insert(&storage, &record(name, 1, end, end));
+            now(storage.purge(&Purge::new(PurgeScope::User(user(name)), 10, at(1)))).unwrap();
+        }
+    }
+    let known = |name: &str| now(storage.epochs(Some(&user(name)))).unwrap().user.is_some();
+    assert_eq!(["soon", "never", "late", "later", "early"].map(known), [false, false, true, true, true]);
+    insert(&storage, &record("fresh", 1, 2000, 2000));
+    assert_eq!(["late", "later", "early", "fresh"].map(known), [true, true, false, true]);
+}
+
+#[test]
+fn a_sign_in_is_never_refused_for_the_bound_of_users() {
+    let storage = MemoryStorage::new(MemoryStorageConfig::new().max_sessions(5).max_users(5)).unwrap();
+    for number in 0..100 {
+        let name = format!("user-{number}");
+        assert!(sign_in(&storage, &name, number).is_some());
+        if number >= 4 {
+            let oldest = format!("user-{}", number - 4);
+            revoke(
+                &storage,
+                session_manager_core::storage::RevokeTarget::User { user: user(&oldest), except: None },
+                number,
+            );
+        }
+    }
+    assert!(storage.sizes()[3] <= 5);
+    assert!(MemoryStorage::new(MemoryStorageConfig::new().max_sessions(5)).unwrap().config().user_bound() == 20);
 }
