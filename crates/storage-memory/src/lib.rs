@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod changes;
 mod config;
 mod ending;
 mod error;
@@ -8,6 +9,7 @@ mod feed;
 mod file;
 mod once;
 mod query;
+mod restore;
 mod room;
 mod scan;
 mod shard;

@@ -11,6 +11,7 @@ use session_manager_core::{
     UserId,
 };
 
+use crate::changes::Changes;
 use crate::users::{Slot, Users};
 
 /// A stored session.
@@ -38,6 +39,8 @@ pub(crate) struct Shard {
     /// How far in the queue the search for the rotated out has come.
     searched: Option<(i64, SessionId)>,
     pub(crate) global: Option<GlobalEpoch>,
+    /// Followed for a save, while one is running.
+    pub(crate) changes: Option<Changes>,
 }
 
 /// What a part of the search for the rotated out came to.
@@ -58,6 +61,7 @@ impl Shard {
             queue: BTreeSet::new(),
             searched: None,
             global: None,
+            changes: None,
         }
     }
 
@@ -86,7 +90,13 @@ impl Shard {
 
     /// Changes a user's epoch, the only way to do so.
     pub(crate) fn set_epoch(&mut self, slot: Slot, epoch: Epoch) {
+        if self.epoch(slot) == Some(epoch) {
+            return;
+        }
         self.users.set_epoch(slot, epoch);
+        if let Some(changes) = &mut self.changes {
+            changes.user(slot);
+        }
         for id in self.users.get(slot).into_iter().flat_map(|user| user.open.iter()) {
             if let Some(entry) = self.sessions.get_mut(id) {
                 entry.in_step = in_step(&entry.control, Some(epoch));
@@ -125,6 +135,9 @@ impl Shard {
         let queued_at = end(&session, &control);
         self.queue.insert((queued_at, id));
         let in_step = in_step(&control, self.epoch(user));
+        if let Some(changes) = &mut self.changes {
+            changes.added(id, user);
+        }
         self.sessions.insert(id, Box::new(Entry { session, control, queued_at, user, in_step }));
     }
 
@@ -145,6 +158,10 @@ impl Shard {
         }
         let (user, until) = (entry.user, session.expires_at.timestamp_millis());
         self.users.keep(user, until);
+        if let Some(changes) = &mut self.changes {
+            changes.changed(id);
+            changes.user(user);
+        }
     }
 
     /// Moves last activity and the idle deadline; the caller has made sure that they move forward.
@@ -152,6 +169,9 @@ impl Shard {
         if let Some(entry) = self.sessions.get_mut(&id) {
             entry.control.last_activity = last_activity;
             entry.control.idle_expires_at = idle_expires_at;
+            if let Some(changes) = &mut self.changes {
+                changes.changed(id);
+            }
         }
     }
 
@@ -161,6 +181,9 @@ impl Shard {
         let entry = self.sessions.remove(&id)?;
         self.queue.remove(&(entry.queued_at, id));
         self.users.detach(entry.user, id);
+        if let Some(changes) = &mut self.changes {
+            changes.removed(id);
+        }
         Some(snapshot)
     }
 

@@ -6,6 +6,7 @@ mod contract;
 mod file;
 mod growth;
 mod room;
+mod saving;
 
 use std::time::Duration;
 
