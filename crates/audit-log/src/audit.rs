@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Result};
 use tracing::Level;
 
-use crate::text::safe;
+use crate::text::{escape, safe};
 
 /// The target of every event, for filters: `session_manager::audit=info`.
 pub const TARGET: &str = "session_manager::audit";
@@ -22,7 +23,8 @@ pub const TARGET: &str = "session_manager::audit";
 ///
 /// # Security
 /// Text is escaped so that no value splits a line, whatever the subscriber does, and a run of more than 64 token characters is shown
-/// as `[redacted]`. It is meant for people and log pipelines, not for reading values back.
+/// as `[redacted]`. Only `user_id` and `actor`, which the application itself chooses, are always shown whole: the trail must say who. It is
+/// meant for people and log pipelines, not for reading values back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogAudit;
 
@@ -35,6 +37,10 @@ impl LogAudit {
 
 #[async_trait]
 impl AuditBackend for LogAudit {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
     async fn record(&self, events: &[AuditEvent]) -> Result<()> {
         events.iter().for_each(write);
         Ok(())
@@ -42,6 +48,10 @@ impl AuditBackend for LogAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
+        None
     }
 }
 
@@ -67,8 +77,8 @@ macro_rules! emit {
             kind = event.kind.as_str(),
             at = %event.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             session_id = event.session_id.map(tracing::field::display),
-            user_id = event.user_id.as_ref().map(|user| safe(user.as_str())).as_deref(),
-            actor = &*safe(&event.actor.to_string()),
+            user_id = event.user_id.as_ref().map(|user| escape(user.as_str())).as_deref(),
+            actor = &*escape(&event.actor.to_string()),
             ip_address = event.client.ip_address.map(tracing::field::display),
             user_agent = event.client.user_agent.as_deref().map(safe).as_deref(),
             device_name = event.client.device_name.as_deref().map(safe).as_deref(),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const LONGEST_WORD: usize = 64;
 const REDACTED: &str = "[redacted]";
 
-/// Escapes what can split, recolour or reorder a line, and redacts what looks like a token.
+/// Escapes, and redacts what looks like a token.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     match redact(text) {
         Cow::Borrowed(text) => escape(text),
@@ -15,8 +15,8 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Escapes as JSON does (`\u001b`), so that escaped JSON is still JSON.
-fn escape(text: &str) -> Cow<'_, str> {
+/// Escapes what can split, recolour or reorder a line, as JSON does (`\u001b`), so that escaped JSON is still JSON.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use session_manager_audit_log::{LogAudit, TARGET, level};
-use session_manager_core::{Actor, AuditBackend, AuditEvent, AuditKind, ClientInfo, SessionId, UserId};
+use session_manager_core::token::{KeyRing, ReferenceTokens, TokenKey};
+use session_manager_core::{
+    Actor, AuditBackend, AuditEvent, AuditKind, ClientInfo, Control, Seed, Session, SessionId, TokenKind, UserId,
+};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 use uuid::Uuid;
@@ -161,18 +164,61 @@ fn no_text_splits_recolours_or_forges_a_line() {
     }
 }
 
+/// A refresh token as clients have it, and a JWT: that of RFC 8037, appendix A.4.
+fn tokens() -> [String; 2] {
+    let at = chrono::DateTime::UNIX_EPOCH;
+    let ring = KeyRing::new(TokenKey::from_secret(b"thirty-two bytes or a few more of secret").unwrap());
+    let session = Session::new(SessionId::from(Uuid::from_u128(2)), UserId::parse("alice").unwrap(), at, at);
+    let control = Control::new(Seed::from_bytes([7; 32]), at, at);
+    let refresh = ReferenceTokens::new(Arc::new(ring)).mint(TokenKind::Refresh, &session, &control);
+    let jwt = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
+               hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    [refresh.expose().to_owned(), jwt.to_owned()]
+}
+
 #[test]
 fn a_token_is_never_shown() {
-    let reference = format!("smr_{}", "AbC-_9".repeat(16));
-    let jwt = format!("eyJhbGciOiJFZERTQSJ9.{}.{}", "c2Vj".repeat(40), "cmV0".repeat(21));
-    for token in [reference, jwt] {
-        for event in poisoned(&format!("curl Bearer {token};")) {
+    for token in tokens() {
+        // Whatever comes from outside, the user agent first; actors are the application's own.
+        for event in poisoned(&format!("curl Bearer {token};")).iter().filter(|event| event.actor == Actor::System) {
             for as_json in [false, true] {
-                let log = written(std::slice::from_ref(&event), as_json, Level::TRACE);
+                let log = written(std::slice::from_ref(event), as_json, Level::TRACE);
                 assert!(!log.contains(&token[8..72]) && log.contains("Bearer [redacted]"), "{log}");
             }
         }
     }
+}
+
+#[test]
+fn who_did_it_to_whom_is_shown_whole() {
+    // As long as ids may be: a SHA-512 in hexadecimal.
+    let id = "0123456789abcdef".repeat(8);
+    let user = UserId::parse(&id).unwrap();
+    assert_eq!(user.as_str().len(), UserId::MAX_BYTES);
+    for (actor, shown) in
+        [(Actor::User(user.clone()), format!("user:{id}")), (Actor::Service(id.clone()), format!("service:{id}"))]
+    {
+        let mut event = AuditEvent::new(Uuid::nil(), AuditKind::Revoked, chrono::DateTime::UNIX_EPOCH, actor);
+        event.user_id = Some(user.clone());
+        event.client.user_agent = Some(id.clone());
+        let fields = lines(&[event])[0]["fields"].clone();
+        assert_eq!((&fields["user_id"], &fields["actor"]), (&json!(id), &json!(shown)));
+        assert_eq!(fields["user_agent"], "[redacted]", "nobody knows that it is none");
+    }
+}
+
+#[test]
+fn an_id_cannot_reorder_a_line_either() {
+    let mut event = full(AuditKind::Created);
+    event.user_id = Some(UserId::parse("alice\u{202e}\u{2028}").unwrap());
+    assert_eq!(lines(&[event])[0]["fields"]["user_id"], "alice\\u202e\\u2028");
+}
+
+#[test]
+fn it_has_a_name_and_no_background_work() {
+    let audit: &dyn AuditBackend = &LogAudit::new();
+    assert_eq!(audit.name(), "log");
+    assert!(audit.maintenance().is_none());
 }
 
 #[test]

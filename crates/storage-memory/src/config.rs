@@ -21,6 +21,9 @@ pub struct MemoryStorageConfig {
     ///
     /// At the bound an insert first removes what ended longer than [`retention`](Self::retention) ago, then what has ended at all, and then is
     /// refused with [`ErrorKind::Unavailable`]. A live session is never removed to make room for somebody else's.
+    ///
+    /// What was revoked or is past its deadline is found at once. What a rotation ended is searched for, some thousands of sessions an insert:
+    /// after the rotation of one user among many, some inserts may be refused before the search has come to that user.
     pub max_sessions: usize,
     /// How long ended sessions are kept even at the bound, while there are older ones. Default 24 hours.
     pub retention: Duration,
@@ -28,6 +31,12 @@ pub struct MemoryStorageConfig {
     ///
     /// Losing an epoch can only sign out. It is kept so that a session which is imported late, from before a rotation, is refused.
     pub epoch_retention: Duration,
+    /// The most users of whom an epoch is kept, with sessions or without: at least `max_sessions`. Default `None`: four times `max_sessions`.
+    ///
+    /// At the bound users without sessions are forgotten before their [`epoch_retention`](Self::epoch_retention) is over, those first whose
+    /// last deadline was the earliest. Nobody is refused for it; but a session of theirs from before a rotation that is imported only now
+    /// is not refused either.
+    pub max_users: Option<usize>,
     /// The most values remembered at once for `remember_once`. Default 1,000,000. At the bound, after the expired ones have been removed,
     /// it answers [`ErrorKind::Unavailable`].
     pub max_remembered: usize,
@@ -44,6 +53,7 @@ impl Default for MemoryStorageConfig {
             max_sessions: 1_000_000,
             retention: Duration::from_hours(24),
             epoch_retention: Duration::from_hours(30 * 24),
+            max_users: None,
             max_remembered: 1_000_000,
             feed_retention: Duration::from_hours(1),
             feed_capacity: 1_000_000,
@@ -81,6 +91,17 @@ impl MemoryStorageConfig {
         self
     }
 
+    /// Sets the most users of whom an epoch is kept.
+    pub const fn max_users(mut self, max_users: usize) -> Self {
+        self.max_users = Some(max_users);
+        self
+    }
+
+    /// The bound of users that follows.
+    pub(crate) fn user_bound(&self) -> usize {
+        self.max_users.unwrap_or(self.max_sessions.saturating_mul(4))
+    }
+
     /// Sets the most remembered values.
     pub const fn max_remembered(mut self, max_remembered: usize) -> Self {
         self.max_remembered = max_remembered;
@@ -107,6 +128,9 @@ impl MemoryStorageConfig {
         if self.feed_retention.is_zero() {
             return wrong("feed_retention must be longer than nothing");
         }
+        if self.user_bound() < self.max_sessions {
+            return wrong("max_users must be at least max_sessions: each session may be of another user");
+        }
         Ok(())
     }
 }
@@ -130,6 +154,9 @@ mod tests {
             (fine().max_remembered(0), false),
             (fine().feed(Duration::from_hours(1), 0), false),
             (fine().feed(Duration::ZERO, 1), false),
+            (fine().max_sessions(7).max_users(7), true),
+            (fine().max_sessions(7).max_users(6), false),
+            (fine().max_sessions(usize::MAX), true),
         ] {
             assert_eq!(config.validate().is_ok(), ok, "{config:?}");
         }

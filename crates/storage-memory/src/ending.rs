@@ -1,10 +1,8 @@
 //! Ending sessions: revoke, bump, purge, and making room.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
-use session_manager_core::clock::before;
 use session_manager_core::storage::{
     Bump, BumpOutcome, BumpTarget, Bumped, EndedSession, Purge, PurgeScope, Purged, Revoke, RevokeTarget, Revoked,
     SessionFilter,
@@ -16,9 +14,6 @@ use session_manager_core::{
 
 use crate::shard::{Entry, Shard};
 use crate::storage::MemoryStorage;
-
-/// How many ended sessions an insert removes at once when the storage is full: enough that the next inserts find room.
-const ROOM_STEP: u32 = 128;
 
 impl MemoryStorage {
     pub(crate) fn revoke_now(&self, request: &Revoke) -> Result<Revoked> {
@@ -96,7 +91,11 @@ impl MemoryStorage {
 
     pub(crate) fn bump_now(&self, request: &Bump) -> Result<BumpOutcome> {
         Ok(match &request.target {
-            BumpTarget::User { user, keep } => self.bump_user(request, user, *keep),
+            BumpTarget::User { user, keep } => {
+                let outcome = self.bump_user(request, user, *keep);
+                self.bound_users();
+                outcome
+            }
             BumpTarget::Global { grace } => self.table().change_global(|current| {
                 let epoch = current.map(|global| global.epoch);
                 let next = match raised(epoch, request.incarnations.global, request) {
@@ -172,7 +171,7 @@ impl MemoryStorage {
     }
 
     /// Removes what ended before a time, from shard `first` on, and forgets users who have been without a session for long.
-    fn purge_ended(&self, time: i64, limit: usize, first: usize, now: DateTime<Utc>) -> Purged {
+    pub(crate) fn purge_ended(&self, time: i64, limit: usize, first: usize, now: DateTime<Utc>) -> Purged {
         let forget = time.saturating_sub(i64::try_from(self.config().epoch_retention.as_millis()).unwrap_or(i64::MAX));
         let mut sessions = Vec::new();
         for number in (first..).take(self.table().shard_count()) {
@@ -194,18 +193,6 @@ impl MemoryStorage {
             shard.users.forget_idle(forget);
         }
         Purged::new(sessions, false)
-    }
-
-    /// Removes ended sessions because the storage is full: first those past their retention, then any.
-    pub(crate) fn make_room(&self, now: DateTime<Utc>) {
-        let limit = usize::try_from(ROOM_STEP).unwrap_or(1);
-        let first = self.pressure().next_room.fetch_add(1, Ordering::Relaxed) % self.table().shard_count();
-        let old = before(now, self.config().retention).timestamp_millis();
-        if self.purge_ended(old, limit, first, now).sessions.is_empty() {
-            let ended = now.timestamp_millis().saturating_add(1);
-            let removed = self.purge_ended(ended, limit, first, now).sessions.len();
-            self.pressure().dropped_early.fetch_add(removed, Ordering::Relaxed);
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod changes;
 mod config;
 mod ending;
 mod error;
@@ -9,6 +10,8 @@ mod feed;
 mod file;
 mod once;
 mod query;
+mod restore;
+mod room;
 mod scan;
 mod shard;
 mod storage;

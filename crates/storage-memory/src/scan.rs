@@ -51,6 +51,7 @@ impl Inner {
     pub(crate) fn put_now(&self, snapshot: &Snapshot) -> Result<PutOutcome> {
         loop {
             if let Some(outcome) = self.try_put(snapshot)? {
+                self.bound_users();
                 return Ok(outcome);
             }
             // The global epoch is raised first: a session that was rotated out elsewhere must not live here for a moment.

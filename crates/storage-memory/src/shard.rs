@@ -1,13 +1,17 @@
 //! One shard: some users with all of their sessions, and the order in which those end.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use chrono::{DateTime, Utc};
 use session_manager_core::{
-    Control, Epoch, Epochs, GlobalEpoch, Session, SessionId, SessionRecord, Shard as Place, Snapshot, UserId,
+    Control, Epoch, Epochs, GlobalEpoch, LivePolicy, Session, SessionId, SessionRecord, Shard as Place, Snapshot,
+    UserId,
 };
 
+use crate::changes::Changes;
 use crate::users::{Slot, Users};
 
 /// A stored session.
@@ -26,17 +30,41 @@ pub(crate) struct Entry {
 ///
 /// All sessions of a user are in one shard, with the user's epoch and a copy of the global one: whatever concerns one user is one critical
 /// section, and a reading with both epochs takes one lock.
-#[derive(Default)]
 pub(crate) struct Shard {
     /// Ids are ours or a migration's, not an attacker's to choose, so that a fast seeded hash is enough here; user ids get the standard one.
     sessions: HashMap<SessionId, Box<Entry>, foldhash::fast::RandomState>,
     pub(crate) users: Users,
     /// When sessions end, lazily: a touch leaves its entry where it is, and whoever finds it too early moves it.
     queue: BTreeSet<(i64, SessionId)>,
+    /// How far in the queue the search for the rotated out has come.
+    searched: Option<(i64, SessionId)>,
     pub(crate) global: Option<GlobalEpoch>,
+    /// Followed for a save, while one is running.
+    pub(crate) changes: Option<Changes>,
+}
+
+/// What a part of the search for the rotated out came to.
+#[derive(Default)]
+pub(crate) struct Searched {
+    pub(crate) found: Vec<SessionId>,
+    pub(crate) examined: usize,
+    /// The end of the shard was reached: the next search begins anew.
+    pub(crate) complete: bool,
 }
 
 impl Shard {
+    /// An empty shard; all shards count their users together.
+    pub(crate) fn new(user_count: Arc<AtomicUsize>) -> Self {
+        Self {
+            sessions: HashMap::default(),
+            users: Users::new(user_count),
+            queue: BTreeSet::new(),
+            searched: None,
+            global: None,
+            changes: None,
+        }
+    }
+
     pub(crate) fn contains(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }
@@ -62,7 +90,13 @@ impl Shard {
 
     /// Changes a user's epoch, the only way to do so.
     pub(crate) fn set_epoch(&mut self, slot: Slot, epoch: Epoch) {
+        if self.epoch(slot) == Some(epoch) {
+            return;
+        }
         self.users.set_epoch(slot, epoch);
+        if let Some(changes) = &mut self.changes {
+            changes.user(slot);
+        }
         for id in self.users.get(slot).into_iter().flat_map(|user| user.open.iter()) {
             if let Some(entry) = self.sessions.get_mut(id) {
                 entry.in_step = in_step(&entry.control, Some(epoch));
@@ -101,6 +135,9 @@ impl Shard {
         let queued_at = end(&session, &control);
         self.queue.insert((queued_at, id));
         let in_step = in_step(&control, self.epoch(user));
+        if let Some(changes) = &mut self.changes {
+            changes.added(id, user);
+        }
         self.sessions.insert(id, Box::new(Entry { session, control, queued_at, user, in_step }));
     }
 
@@ -121,6 +158,10 @@ impl Shard {
         }
         let (user, until) = (entry.user, session.expires_at.timestamp_millis());
         self.users.keep(user, until);
+        if let Some(changes) = &mut self.changes {
+            changes.changed(id);
+            changes.user(user);
+        }
     }
 
     /// Moves last activity and the idle deadline; the caller has made sure that they move forward.
@@ -128,6 +169,9 @@ impl Shard {
         if let Some(entry) = self.sessions.get_mut(&id) {
             entry.control.last_activity = last_activity;
             entry.control.idle_expires_at = idle_expires_at;
+            if let Some(changes) = &mut self.changes {
+                changes.changed(id);
+            }
         }
     }
 
@@ -137,6 +181,9 @@ impl Shard {
         let entry = self.sessions.remove(&id)?;
         self.queue.remove(&(entry.queued_at, id));
         self.users.detach(entry.user, id);
+        if let Some(changes) = &mut self.changes {
+            changes.removed(id);
+        }
         Some(snapshot)
     }
 
@@ -160,6 +207,26 @@ impl Shard {
             entry.queued_at = ends;
         }
         None
+    }
+
+    /// Looks for sessions that do not live, whatever ended them, where the last search stopped: at so many, and for at most so many.
+    ///
+    /// What was revoked or is past its deadline stands in front of the queue; what an epoch ended, anywhere in it.
+    pub(crate) fn search(&mut self, examine: usize, at_most: usize, now: DateTime<Utc>) -> Searched {
+        let (mut part, mut last) = (Searched { complete: true, ..Searched::default() }, self.searched);
+        for place in self.queue.range((last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)) {
+            if part.examined >= examine || part.found.len() >= at_most {
+                part.complete = false;
+                break;
+            }
+            part.examined = part.examined.saturating_add(1);
+            last = Some(*place);
+            if self.read(place.1).is_some_and(|one| !one.state(now, LivePolicy::TRACKED).is_live()) {
+                part.found.push(place.1);
+            }
+        }
+        self.searched = last.filter(|_| !part.complete);
+        part
     }
 
     #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::table::Table;
 ///   counts across users, which look at every session, hand the thread back between shards.
 /// - What concerns one user, one session or an epoch is one atomic step. Lists, counts, purges and matching revocations **across users** are
 ///   atomic for each user, not for all of them together.
-/// - Bounded: see [`MemoryStorageConfig::max_sessions`].
+/// - Bounded: see [`MemoryStorageConfig::max_sessions`] and [`max_users`](MemoryStorageConfig::max_users).
 /// - [`maintenance`](SessionStorage::maintenance) is `None`: what has ended goes when the application calls
 ///   [`purge`](SessionStorage::purge), or at the bound.
 ///
@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     pub(crate) table: Table,
     remembered: Mutex<Remembered>,
     feed: Feed,
-    pressure: Pressure,
+    pub(crate) pressure: Pressure,
     /// One save at a time, so that an older one never replaces a newer one.
     saving: Mutex<()>,
 }
@@ -54,8 +54,12 @@ pub(crate) struct Inner {
 pub(crate) struct Pressure {
     /// Where the next search for room begins.
     pub(crate) next_room: AtomicUsize,
+    /// The shard where the search for the rotated out goes on.
+    pub(crate) next_searched: AtomicUsize,
     /// How many ended sessions had to go before their retention was over.
     pub(crate) dropped_early: AtomicUsize,
+    /// How many users without sessions had to be forgotten.
+    pub(crate) forgotten: AtomicUsize,
 }
 
 impl MemoryStorage {
@@ -104,6 +108,10 @@ impl MemoryStorage {
     /// What is remembered once. A poisoned lock is used on: nothing in there can be left half-done.
     pub(crate) fn remembered(&self) -> MutexGuard<'_, Remembered> {
         self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bound_users(&self) {
+        self.0.bound_users();
     }
 
     pub(crate) fn saving(&self) -> MutexGuard<'_, ()> {
@@ -205,6 +213,20 @@ impl SessionStorage for MemoryStorage {
         if early > 0 {
             let message =
                 format!("{early} ended sessions were removed before their retention because max_sessions was reached");
+            health = health.finding(Severity::Warning, message);
+        }
+        let (users, bound) = (self.table().users(), self.config().user_bound());
+        let forgotten = self.pressure().forgotten.load(Ordering::Relaxed);
+        if users >= bound.saturating_sub(bound / 10) {
+            health = health.finding(
+                Severity::Info,
+                format!("the epochs of {users} of max_users = {bound} users are stored: purge, or raise it"),
+            );
+        }
+        if forgotten > 0 {
+            let message = format!(
+                "the epochs of {forgotten} users without sessions were forgotten because max_users was reached"
+            );
             health = health.finding(Severity::Warning, message);
         }
         Ok(health)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use session_manager_core::{ExternalId, GlobalEpoch, SessionId, SessionRecord, Shard as Place, Snapshot};
 
@@ -28,10 +28,12 @@ pub(crate) struct Table {
     stray_count: AtomicUsize,
     externals: Externals,
     total: AtomicUsize,
+    users: Arc<AtomicUsize>,
+    /// Where the next search for users to forget begins.
+    next_forgotten: AtomicUsize,
 }
 
 /// Two shards share no cache line.
-#[derive(Default)]
 #[repr(align(128))]
 struct Padded(RwLock<Shard>);
 
@@ -55,13 +57,16 @@ pub(crate) enum Occupant {
 impl Table {
     /// A table of `shards` shards, which is a power of two of at most 4096.
     pub(crate) fn new(shards: u16) -> Self {
+        let users = Arc::new(AtomicUsize::new(0));
         Self {
-            shards: (0..shards.max(1)).map(|_| Padded::default()).collect(),
+            shards: (0..shards.max(1)).map(|_| Padded(RwLock::new(Shard::new(Arc::clone(&users))))).collect(),
             shift: Place::COUNT.trailing_zeros().saturating_sub(shards.trailing_zeros()),
             strays: RwLock::default(),
             stray_count: AtomicUsize::new(0),
             externals: Externals::default(),
             total: AtomicUsize::new(0),
+            users,
+            next_forgotten: AtomicUsize::new(0),
         }
     }
 
@@ -72,6 +77,27 @@ impl Table {
     /// How many sessions there are, ended ones included.
     pub(crate) fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// How many users have a record.
+    pub(crate) fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// Forgets users without sessions, of each shard in turn the one whose epoch had to stay the shortest, until no more than `bound` have a
+    /// record. Returns how many. The caller holds no lock.
+    pub(crate) fn forget_surplus(&self, bound: usize) -> usize {
+        let (mut forgotten, mut in_vain) = (0_usize, 0);
+        // Each user with a session has one of `max_sessions` of them: in one round there is somebody to forget.
+        while self.users() > bound && in_vain < self.shards.len() {
+            let number = self.next_forgotten.fetch_add(1, Ordering::Relaxed);
+            if self.write(number).users.forget_first() {
+                (forgotten, in_vain) = (forgotten.saturating_add(1), 0);
+            } else {
+                in_vain += 1;
+            }
+        }
+        forgotten
     }
 
     /// The number of the shard of a place. Shards hold consecutive places, so that a scan in the order of places reads one after the other.
@@ -232,7 +258,7 @@ impl Table {
         }
         let strays = self.strays.read().unwrap().len();
         assert_eq!(strays, self.stray_count.load(Ordering::Relaxed));
-        assert_eq!(self.total(), sums[0]);
+        assert_eq!((self.total(), self.users()), (sums[0], sums[3]));
         sums.extend([strays, self.externals.len()]);
         sums
     }

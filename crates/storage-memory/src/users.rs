@@ -1,6 +1,8 @@
 //! The users of one shard: each with an epoch and the ids of their sessions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use session_manager_core::{Epoch, SessionId, Shard as Place, UserId};
 use slab::Slab;
@@ -33,15 +35,20 @@ impl User {
 }
 
 /// All users of one shard.
-#[derive(Default)]
 pub(crate) struct Users {
     index: HashMap<UserId, Slot>,
     records: Slab<User>,
     /// Users without any session, by the time until which their epoch must stay.
     idle: BTreeSet<(i64, Slot)>,
+    /// How many there are in all shards together.
+    count: Arc<AtomicUsize>,
 }
 
 impl Users {
+    pub(crate) fn new(count: Arc<AtomicUsize>) -> Self {
+        Self { index: HashMap::new(), records: Slab::new(), idle: BTreeSet::new(), count }
+    }
+
     pub(crate) fn find(&self, id: &UserId) -> Option<Slot> {
         self.index.get(id).copied()
     }
@@ -74,6 +81,7 @@ impl Users {
         let slot = self.records.insert(user);
         self.index.insert(id.clone(), slot);
         self.idle.insert((i64::MIN, slot));
+        self.count.fetch_add(1, Ordering::Relaxed);
         slot
     }
 
@@ -136,11 +144,18 @@ impl Users {
     /// Removes users without sessions whose epoch had to stay only until a time before this.
     pub(crate) fn forget_idle(&mut self, before: i64) {
         while self.has_idle(before) {
-            let Some((_, slot)) = self.idle.pop_first() else { return };
-            if let Some(user) = self.records.try_remove(slot) {
-                self.index.remove(&user.id);
-            }
+            self.forget_first();
         }
+    }
+
+    /// Removes the user without sessions whose epoch had to stay the shortest, and says whether there was one.
+    pub(crate) fn forget_first(&mut self) -> bool {
+        let Some((_, slot)) = self.idle.pop_first() else { return false };
+        if let Some(user) = self.records.try_remove(slot) {
+            self.index.remove(&user.id);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        true
     }
 
     #[cfg(test)]

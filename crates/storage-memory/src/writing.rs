@@ -26,7 +26,10 @@ impl MemoryStorage {
         let place = request.record.session.user_id.shard();
         loop {
             match self.try_insert(request, place) {
-                Step::Done(outcome) => return Ok(outcome),
+                Step::Done(outcome) => {
+                    self.bound_users();
+                    return Ok(outcome);
+                }
                 Step::NoGlobal => self.ensure_global(request.incarnations.global),
                 Step::NoRoom if made_room => return Err(MemoryError::Full.during("insert")),
                 Step::NoRoom => {

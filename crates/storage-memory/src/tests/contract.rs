@@ -119,7 +119,7 @@ fn sessions_of_one_external_id_end_together_and_leave_no_name_behind() {
         now(storage.purge(&Purge::new(PurgeScope::User(user(name)), 10, at(4)))).unwrap();
     }
     assert_eq!(storage.sizes()[6], 1, "carol's");
-    assert_eq!(revoke(&storage, RevokeTarget::External(external("t")), 5), Default::default());
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("t")), 5), Revoked::default());
     now(storage.purge(&Purge::new(PurgeScope::User(user("carol")), 10, at(4)))).unwrap();
     assert_eq!(storage.sizes()[6], 0);
 }
@@ -132,7 +132,7 @@ fn a_session_is_found_by_the_name_that_an_import_gave_it_and_no_longer_by_the_on
     (imported.session, imported.control.version) = (session, 9);
     assert_eq!(now(scan(&storage).put(&imported)).unwrap(), PutOutcome::Written);
     assert_eq!(storage.sizes()[6], 1);
-    assert_eq!(revoke(&storage, RevokeTarget::External(external("old")), 1), Default::default());
+    assert_eq!(revoke(&storage, RevokeTarget::External(external("old")), 1), Revoked::default());
     assert_eq!(revoke(&storage, RevokeTarget::External(external("new")), 1).sessions.len(), 1);
 }
 

@@ -72,7 +72,7 @@ fn a_file_that_is_not_whole_is_refused_and_kept() {
         ("empty", Vec::new(), "incomplete"),
         ("foreign", b"PNG\n".to_vec(), "not a snapshot"),
         ("foreign without lines", vec![0; 1000], "not a snapshot"),
-        ("newer", changed(whole.iter().position(|byte| *byte == b'1').unwrap(), b'7'), "format"),
+        ("newer", changed(whole.iter().position(|byte| *byte == b'2').unwrap(), b'7'), "format"),
         ("half", whole[..whole.len() / 2].to_vec(), "incomplete"),
         ("without its last byte", whole[..whole.len() - 1].to_vec(), "incomplete"),
         ("without its last line", lines[..lines.len() - 1].concat(), "incomplete"),
@@ -106,7 +106,7 @@ fn a_missing_file_a_small_bound_and_a_missing_folder_are_told_apart() {
     insert(&storage, &record("alice", 0, 1000, 1000));
     insert(&storage, &record("bob", 0, 1000, 1000));
     storage.save(&path).unwrap();
-    assert_eq!(kind(MemoryStorageConfig::new().max_sessions(1)), ErrorKind::Misconfigured);
+    assert_eq!(kind(MemoryStorageConfig::new().max_sessions(1)), ErrorKind::Misconfigured, "both live");
     assert!(storage.save(folder.path().join("absent").join("sessions")).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -5,17 +5,20 @@ mod concurrency;
 mod contract;
 mod file;
 mod growth;
+mod room;
+mod saving;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use session_manager_core::storage::{
-    Incarnations, Insert, InsertOutcome, OnLimit, Revoke, RevokeTarget, Revoked, SessionLimit,
+    Bump, BumpOutcome, BumpTarget, Incarnations, Insert, InsertOutcome, OnLimit, Revoke, RevokeTarget, Revoked,
+    SessionLimit,
 };
 use session_manager_core::{
-    Actor, Control, ExternalId, RevocationReason, Seed, Session, SessionId, SessionRecord, SessionStorage, Snapshot,
-    SystemRandom, UserId,
+    Actor, Control, ExternalId, LivePolicy, RevocationReason, Seed, Session, SessionId, SessionRecord, SessionStorage,
+    Snapshot, SystemRandom, UserId,
 };
 
 use crate::{MemoryStorage, MemoryStorageConfig};
@@ -106,6 +109,28 @@ pub(crate) fn read(storage: &MemoryStorage, id: SessionId) -> Option<Snapshot> {
 
 pub(crate) fn revoke(storage: &MemoryStorage, target: RevokeTarget, time: i64) -> Revoked {
     now(storage.revoke(&Revoke::new(target, RevocationReason::LOGOUT, Actor::System, at(time)))).unwrap()
+}
+
+pub(crate) fn bump(storage: &MemoryStorage, target: BumpTarget, time: i64) {
+    let bump = Bump::new(target, Incarnations { user: 11, global: 22 }, at(time));
+    assert!(matches!(now(storage.bump(&bump)).unwrap(), BumpOutcome::Bumped(_) | BumpOutcome::KeepEnded));
+}
+
+pub(crate) fn rotate_user(name: &str) -> BumpTarget {
+    BumpTarget::User { user: user(name), keep: None }
+}
+
+pub(crate) fn rotate_all(grace: u64) -> BumpTarget {
+    BumpTarget::Global { grace: Duration::from_millis(grace) }
+}
+
+/// What `check` has to say.
+pub(crate) fn findings(storage: &MemoryStorage) -> Vec<String> {
+    now(storage.check(at(0))).unwrap().findings.into_iter().map(|finding| finding.message).collect()
+}
+
+pub(crate) fn is_live(storage: &MemoryStorage, id: SessionId, time: i64) -> bool {
+    read(storage, id).is_some_and(|one| one.state(at(time), LivePolicy::TRACKED).is_live())
 }
 
 pub(crate) fn one(id: SessionId) -> RevokeTarget {
