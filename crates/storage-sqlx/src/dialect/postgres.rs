@@ -152,9 +152,9 @@ impl Dialect for Postgres {
             ("55P03", _) => Class::Waited,
             ("23505", _) => Class::Unique,
             ("22P05" | "22021" | "22001", _) => Class::Unfit,
-            // Connection, resources, administrator; a statement_timeout; a replica.
+            // Connection, resources, administrator; a statement_timeout; a replica. Poolers say 08P01 of troubles of their own.
             ("57014" | "25006", _) | (_, "08" | "53" | "57" | "58" | "XX") => Class::Busy,
-            ("26000" | "42P05" | "08P01", _) => Class::Refused(
+            ("26000" | "42P05", _) => Class::Refused(
                 "prepared statements get lost on the way: see SqlxStorage::behind_transaction_pooler".to_owned(),
             ),
             // These name tables, columns and types only; a trigger's message may hold anything.
