@@ -50,6 +50,8 @@ pub struct Plan {
     /// The whole step of a refresh in one statement, where the database can.
     pub(crate) advance_at_once: Option<Arc<str>>,
     pub(crate) touch: Arc<str>,
+    /// The same for many sessions in one statement, where the database can.
+    pub(crate) touch_many: Option<Arc<str>>,
     pub(crate) claim: Option<Arc<str>>,
     pub(crate) epochs: Option<EpochPlan>,
     pub(crate) once: Option<OncePlan>,
@@ -99,6 +101,7 @@ impl Plan {
             advance: draft.advance::<DB>(),
             advance_at_once: draft.advance_at_once::<DB>(epoch_table.as_deref(), &is_live, &read),
             touch: draft.touch::<DB>(epoch_table.as_deref(), &is_live),
+            touch_many: DB::HAS_ARRAYS.then(|| draft.touch_many::<DB>(epoch_table.as_deref(), &is_live)),
             claim: DB::claim(&table).map(Into::into),
             epochs,
             once,
@@ -257,6 +260,29 @@ impl Draft<'_> {
             let open = format!(" AND s.{revoked} IS NULL AND s.{expires} > ? AND s.{idle} > ?");
             return text.condition(&open).done();
         }
+        self.and_lives(text, epoch_table, is_live).done()
+    }
+
+    /// Arrays of ids, last activities, idle deadlines and the times before which the stored activities lie, then the values of the live
+    /// condition. The rows are locked in the order of their ids, as everywhere.
+    fn touch_many<DB: Dialect>(&self, epoch_table: Option<&str>, is_live: &str) -> Arc<str> {
+        let [last, idle, expires, id] =
+            [Field::LastActivity, Field::IdleExpiresAt, Field::ExpiresAt, Field::Id].map(|field| self.name(field));
+        let mut text = Text::<DB>::new(format!(
+            "WITH held AS (SELECT s.{id} AS id, b.seen, b.idle, b.stale FROM {} AS s JOIN unnest(",
+            self.table
+        ));
+        for number in 0..4 {
+            text = text.push(if number == 0 { "" } else { ", " }).parameter();
+        }
+        let text = text.push(&format!(
+            ") AS b (id, seen, idle, stale) ON s.{id} = b.id WHERE s.{last} < b.stale ORDER BY s.{id} FOR UPDATE OF s) \
+            UPDATE {} AS s SET {last} = held.seen, {idle} = {}(s.{idle}, {}(s.{expires}, held.idle)) \
+            FROM held WHERE s.{id} = held.id AND s.{last} < held.stale",
+            self.table,
+            DB::GREATEST,
+            DB::LEAST
+        ));
         self.and_lives(text, epoch_table, is_live).done()
     }
 

@@ -21,7 +21,8 @@ use crate::error::Failure;
 use crate::field::Field;
 use crate::link::{Borrowed, Link};
 use crate::ops::{
-    Announce, AtOnce, Check, Counting, EpochsOf, Listing, Operation, Put, Read, Remember, Scan, Since, Touches,
+    Announce, AtOnce, Check, Counting, EpochsOf, Listing, Operation, Put, Read, Remember, Scan, Since, TOUCHED, Touches,
+    latest,
 };
 use crate::plan::Plan;
 
@@ -33,6 +34,7 @@ use crate::plan::Plan;
 /// - A busy database is [`ErrorKind::Unavailable`](session_manager_core::ErrorKind::Unavailable), which may be retried. In the application's
 ///   transaction, [`ErrorKind::Conflict`](session_manager_core::ErrorKind::Conflict) means that the transaction was overtaken: roll it back
 ///   and begin again.
+/// - A batch of touches is one statement in PostgreSQL, and a transaction for every hundred sessions elsewhere.
 /// - Each clean-up ([`PurgeScope::EndedBefore`](session_manager_core::storage::PurgeScope::EndedBefore)) also forgets remembered values that have run out and
 ///   announcements older than [`FeedTable::retention`](crate::FeedTable::retention).
 pub struct SqlxStorage<DB: Dialect, L: Link<DB> = Pool<DB>> {
@@ -150,7 +152,15 @@ impl<DB: Dialect, L: Link<DB>> SessionStorage for SqlxStorage<DB, L> {
     }
 
     async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport> {
-        self.run(&Touches { batch, now }).await
+        let latest = latest(batch);
+        let together = if self.plan.touch_many.is_some() { latest.len().max(1) } else { TOUCHED };
+        let mut touched = 0_u64;
+        for batch in latest.chunks(together) {
+            touched = touched.saturating_add(self.run(&Touches { batch, now }).await?);
+        }
+        // What a later activity of the same batch has overtaken was as far already.
+        let all = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        Ok(TouchReport::new(touched, all.saturating_sub(touched)))
     }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {

@@ -32,6 +32,8 @@ pub enum Value {
     Json(String),
     /// An address or network for a column of such a type.
     Inet(IpNet),
+    /// Several values of one kind as one parameter, where the database has arrays.
+    Many(Kind, Vec<Self>),
 }
 
 /// What kind of value a column holds.
@@ -138,6 +140,7 @@ impl fmt::Debug for Value {
             Self::Time(_) => "Time(redacted)",
             Self::Json(_) => "Json(redacted)",
             Self::Inet(_) => "Inet(redacted)",
+            Self::Many(..) => "Many(redacted)",
         })
     }
 }

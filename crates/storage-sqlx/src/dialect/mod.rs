@@ -51,6 +51,8 @@ pub trait Dialect: sqlx::Database + Sealed {
     const USER_LOCK: UserLock;
     /// Whether a touch looks for the live sessions first, since an update that looks at the epochs would lock them.
     const TOUCH_FINDS_FIRST: bool;
+    /// Whether a parameter may be an array, which `unnest` makes rows of.
+    const HAS_ARRAYS: bool;
     /// The collation that the epoch table's subjects need so that a session's user is found by their index.
     const SUBJECT_COLLATION: Option<&'static str>;
     /// The operator by which an address lies in a network, for columns of such a type.

@@ -43,6 +43,7 @@ impl Dialect for MySql {
     });
     const USER_LOCK: UserLock = UserLock::None;
     const TOUCH_FINDS_FIRST: bool = true;
+    const HAS_ARRAYS: bool = false;
     const SUBJECT_COLLATION: Option<&'static str> = None;
     const IN_NETWORK: Option<&'static str> = None;
     const CLOCK: Option<&'static str> =
@@ -245,6 +246,7 @@ fn bind(values: Vec<Value>) -> sqlx::Result<MySqlArguments> {
             // Without a time zone, so that none is applied.
             Value::Time(time) => arguments.add(time.naive_utc()),
             Value::Inet(net) => arguments.add(net.addr().to_string()),
+            Value::Many(..) => Err("there are no arrays".into()),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -45,6 +45,7 @@ impl Dialect for Postgres {
         pg_advisory_xact_lock(hashtextextended('session-manager/' || $1, 0))::text",
     );
     const TOUCH_FINDS_FIRST: bool = false;
+    const HAS_ARRAYS: bool = true;
     const SUBJECT_COLLATION: Option<&'static str> = Some("C");
     const IN_NETWORK: Option<&'static str> = Some("<<=");
     const CLOCK: Option<&'static str> = Some("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint");
@@ -152,9 +153,9 @@ impl Dialect for Postgres {
             ("55P03", _) => Class::Waited,
             ("23505", _) => Class::Unique,
             ("22P05" | "22021" | "22001", _) => Class::Unfit,
-            // Connection, resources, administrator; a statement_timeout; a replica.
+            // Connection, resources, administrator; a statement_timeout; a replica. Poolers say 08P01 of troubles of their own.
             ("57014" | "25006", _) | (_, "08" | "53" | "57" | "58" | "XX") => Class::Busy,
-            ("26000" | "42P05" | "08P01", _) => Class::Refused(
+            ("26000" | "42P05", _) => Class::Refused(
                 "prepared statements get lost on the way: see SqlxStorage::behind_transaction_pooler".to_owned(),
             ),
             // These name tables, columns and types only; a trigger's message may hold anything.
@@ -245,10 +246,33 @@ fn bind(values: Vec<Value>) -> sqlx::Result<PgArguments> {
             Value::Time(time) => arguments.add(time),
             Value::Json(text) => arguments.add(JsonText(text)),
             Value::Inet(net) => arguments.add(net),
+            Value::Many(kind, values) => add_array(&mut arguments, kind, values),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
+}
+
+/// Ids and times, whatever their encoding.
+fn add_array(arguments: &mut PgArguments, kind: Kind, values: Vec<Value>) -> Result<(), BoxDynError> {
+    /// Takes the one variant out of each value.
+    macro_rules! all {
+        ($variant:ident) => {
+            values
+                .into_iter()
+                .map(|value| if let Value::$variant(inner) = value { Some(inner) } else { None })
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| BoxDynError::from("an array of several kinds"))
+        };
+    }
+    match kind {
+        Kind::Int => arguments.add(all!(Int)?),
+        Kind::Text => arguments.add(all!(Text)?),
+        Kind::Bytes => arguments.add(all!(Bytes)?),
+        Kind::Uuid => arguments.add(all!(Uuid)?),
+        Kind::Time => arguments.add(all!(Time)?),
+        _ => Err("no array of this kind is needed".into()),
+    }
 }
 
 fn read(row: &PgRow) -> sqlx::Result<Row> {

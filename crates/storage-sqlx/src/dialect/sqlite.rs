@@ -30,6 +30,7 @@ impl Dialect for Sqlite {
     const MARK: Option<MarkSql> = None;
     const USER_LOCK: UserLock = UserLock::Implied;
     const TOUCH_FINDS_FIRST: bool = false;
+    const HAS_ARRAYS: bool = false;
     const SUBJECT_COLLATION: Option<&'static str> = None;
     const IN_NETWORK: Option<&'static str> = None;
     const CLOCK: Option<&'static str> = None;
@@ -222,6 +223,7 @@ fn bind(values: Vec<Value>) -> sqlx::Result<SqliteArguments> {
             Value::Inet(net) => Arguments::add(&mut arguments, net.addr().to_string()),
             Value::Bytes(bytes) => Arguments::add(&mut arguments, bytes),
             Value::Uuid(id) => Arguments::add(&mut arguments, id.as_bytes().to_vec()),
+            Value::Many(..) => Err("there are no arrays".into()),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -36,7 +36,7 @@ pub(crate) use list::{Counting, Listing};
 pub(crate) use once::Remember;
 pub(crate) use read::Read;
 pub(crate) use scan::{Put, Scan};
-pub(crate) use touch::Touches;
+pub(crate) use touch::{TOUCHED, Touches, latest};
 
 /// One step on the database.
 #[async_trait]

@@ -9,6 +9,7 @@ use session_manager_core::storage::{
     PurgeScope, Query, Revoke, RevokeTarget, SessionFilter, SessionLimit, Touch,
 };
 use session_manager_core::{Actor, LivePolicy, RevocationReason, SessionStorage};
+use session_manager_services::Service;
 use sqlx::{MySql, Postgres};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ on_each! {
     a_revocation_is_not_lost_to_a_rotation_that_keeps,
     cleaners_share_the_work,
     dropped_futures_leave_whole_steps,
+    a_large_batch_of_touches_holds_up_nobody,
 }
 
 async fn sixty_logins_at_once_leave_exactly_five<S: Server>() {
@@ -199,6 +201,47 @@ async fn cleaners_share_the_work<S: Server>() {
     removed.sort();
     removed.dedup();
     assert_eq!(removed.len(), 60, "none is removed twice");
+}
+
+/// Somebody holds the last of two hundred and fifty rows. In PostgreSQL the batch is one statement, which waits; in MariaDB what came in
+/// earlier transactions is done, and its rows are free.
+async fn a_large_batch_of_touches_holds_up_nobody<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    let mut sessions = Vec::new();
+    for number in 0..250 {
+        sessions.push(fixture.sign_in(&format!("user{}", number % 5), number).await);
+    }
+    let batch: Vec<_> = sessions.iter().map(|one| Touch::new(one.key(), at(1_000), at(501_000))).collect();
+    let mut holder = fixture.pool.begin().await.unwrap();
+    S::run_on(&mut holder, "SELECT id FROM sessions ORDER BY id DESC LIMIT 1 FOR UPDATE").await;
+    let storage = fixture.storage.clone();
+    let waiting = tokio::spawn(async move { storage.touch(&batch, at(1_000)).await.unwrap() });
+    let seen = || async {
+        let query = Query::everybody(at(1_000)).filtered({
+            let mut filter = SessionFilter::new();
+            filter.last_activity_before = Some(at(1_000));
+            filter
+        });
+        250 - fixture.storage.count(&query).await.unwrap().value
+    };
+    if S::SERVICE == Service::MariaDb {
+        let earlier = async { while seen().await < 200 {} };
+        tokio::time::timeout(Duration::from_secs(20), earlier).await.expect("earlier transactions are done");
+        // Its row was in an earlier transaction: nobody waits for it.
+        let first = sessions.iter().min_by_key(|session| session.session.id).unwrap();
+        let target = RevokeTarget::One { key: first.key(), owner: None };
+        let revoke = Revoke::new(target, RevocationReason::LOGOUT, Actor::System, at(1_000));
+        assert_eq!(fixture.storage.revoke(&revoke).await.unwrap().sessions.len(), 1);
+        assert!(!waiting.is_finished() && seen().await == 200);
+    }
+    holder.rollback().await.unwrap();
+    let report = waiting.await.unwrap();
+    assert_eq!((report.touched, report.skipped), (250, 0));
+    if S::SERVICE == Service::Postgres {
+        // Each row remembers the transaction and the command within it that wrote it last.
+        let commands = S::number(&fixture.pool, "SELECT COUNT(DISTINCT (xmin::text, cmin::text)) FROM sessions").await;
+        assert_eq!(commands, 1, "one statement");
+    }
 }
 
 /// A dropped future leaves all of its step or nothing: no lock, no transaction that somebody else finds on the connection.
