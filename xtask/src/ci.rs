@@ -8,7 +8,7 @@ use std::{
 use session_manager_services::{REQUIRE, Services};
 
 use crate::{
-    checks,
+    checks, guarantees,
     process::{Failure, Outcome},
     services, tidy, tools,
 };
@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", task: |run| checks::clippy(&run.root) },
     Step { name: "services", task: Run::start_servers },
     Step { name: "test", task: Run::test },
+    Step { name: "guarantees", task: |run| guarantees::check(&run.root) },
     Step { name: "doctest", task: |run| checks::doctest(&run.root) },
     Step { name: "features", task: |run| checks::features(&run.root) },
     Step { name: "doc", task: |run| checks::doc(&run.root) },

@@ -3,6 +3,7 @@
 
 mod checks;
 mod ci;
+mod guarantees;
 mod process;
 mod services;
 mod tidy;
@@ -32,6 +33,7 @@ Usage: cargo xtask <task>
                   starts none, and tests that need one are skipped
   services DO     up: start a server of each kind, print where they are, and stop them at Ctrl-C;
                   check: say which are installed; install: install the missing ones (Debian, as root)
+  guarantees      write the page of the book that says what the last `ci` proved of each storage
   features        every crate by itself: no feature, each feature alone, all features
   doc             rustdoc of every crate; a warning is an error
   book            build the book in docs into target/book; a warning is an error
@@ -127,6 +129,7 @@ impl Task {
             "book" => checks::book(root),
             "markdown" => checks::markdown(root),
             "deny" => checks::deny(root),
+            "guarantees" => guarantees::write(root),
             "nightly-checks" => checks::feature_pairs(root).and_then(|()| checks::minimal_versions(root)),
             other => Err(Failure::Missing(format!("there is no task `{other}`; see `cargo xtask help`"))),
         }
@@ -168,6 +171,6 @@ mod tests {
             assert!(source.contains(&format!("\"{name}\" ")), "`{name}` is in the help only");
             count += 1;
         }
-        assert_eq!(count, 13);
+        assert_eq!(count, 14);
     }
 }
