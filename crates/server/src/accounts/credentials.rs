@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::sign_in::{Origin, Refusal};
-use super::tokens::{self, InvalidToken, Purpose};
+use super::tokens::{self, Grant, InvalidToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, User};
 use crate::mail::Letter;
@@ -18,6 +18,11 @@ use crate::passwords::{Password, Violation, violations};
 pub(crate) struct NewPassword(String);
 
 impl NewPassword {
+    /// A hash that was stored by us.
+    pub(super) fn from_stored(hash: String) -> Self {
+        Self(hash)
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -119,7 +124,7 @@ impl Accounts {
             return Ok(());
         }
         let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, Purpose::Reset, None, now).await?;
+        let token = tokens::issue(&mut transaction, user.id, &Grant::Reset, now).await?;
         transaction.commit().await?;
         self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await
     }

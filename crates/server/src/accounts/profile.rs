@@ -1,10 +1,11 @@
 //! Changes that users, or administrators, make to an account.
 
 use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::tokens::{self, Purpose};
-use super::user::by_email;
+use super::tokens::{self, Consumed, Grant, Purpose};
+use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, PersonName, User};
 use crate::mail::{Letter, Recipient};
 
@@ -53,11 +54,38 @@ impl Accounts {
             return Ok(EmailChange::Pending);
         }
         let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, Purpose::EmailChange, Some(new_email), now).await?;
+        let token = tokens::issue(&mut transaction, user.id, &Grant::EmailChange(new_email.clone()), now).await?;
         transaction.commit().await?;
         let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
         self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
         Ok(EmailChange::Pending)
+    }
+
+    /// Makes the address of the link that of its account. Returns the account before and after; nothing when it is no such link, or when
+    /// somebody else took the address meanwhile.
+    pub(super) async fn confirm_email_change(
+        &self,
+        db: &mut SqliteConnection,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(User, User)>, Fault> {
+        let consumed = tokens::consume(db, token, Purpose::EmailChange, now).await?;
+        let Some(Consumed { user, grant: Grant::EmailChange(new_email) }) = consumed else { return Ok(None) };
+        let Some(old) = by_id(&mut *db, user).await? else { return Ok(None) };
+        let changed =
+            sqlx::query("UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3")
+                .bind(now.timestamp_millis())
+                .bind(new_email.as_str())
+                .bind(user.to_string())
+                .execute(&mut *db)
+                .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(None);
+        }
+        // A link for a new password that lies in the old mailbox must not open the account any more.
+        tokens::revoke(db, user, Purpose::Reset).await?;
+        let Some(new) = by_id(db, user).await? else { return Ok(None) };
+        Ok(Some((old.into_user(&self.admins), new.into_user(&self.admins))))
     }
 
     /// Closes the account to sign-in, or opens it again. End its sessions too. Returns `false` when there is no such user.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::tokens::{self, InvalidToken, Purpose};
+use super::tokens::{self, Consumed, Credentials, Grant, InvalidToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, AdminRule, EmailAddress, Fault, PasswordRefusal, PersonName, User};
 use crate::mail::{Letter, Recipient};
@@ -25,18 +25,26 @@ impl Accounts {
     /// # Behaviour
     /// - Whether the address is taken cannot be observed: the same result, one password hash, one mail.
     /// - The owner of a taken address is told by mail; nothing else changes.
-    /// - An account that was never confirmed is replaced: the last registration counts, earlier links die.
+    /// - An address that was never confirmed can be registered again. Each registration waits beside the others with its own name, password
+    ///   and link, and the link that is opened decides.
     /// - A dropped future may leave the account without its mail; registering again sends it.
+    ///
+    /// # Security
+    /// Were the last registration the one that counts, a stranger could register an address once more and have its owner, who opens the
+    /// newest mail, activate the stranger's password. The mail tells the registrations apart by their time.
     pub(crate) async fn register(&self, registration: Registration, now: DateTime<Utc>) -> Result<(), PasswordRefusal> {
         let Registration { email, name, password } = registration;
-        let hash = self.hash_new_password(password).await?;
+        let password = self.hash_new_password(password).await?;
+        let chosen = Credentials { name, password };
         let mut transaction = self.pool.begin().await.map_err(Fault::from)?;
-        let made = self.insert(&mut transaction, &email, &name, hash.as_str(), now).await?;
+        let made = self.insert(&mut transaction, &email, &chosen, now).await?;
         if let Some(id) = made {
-            let token = tokens::issue(&mut transaction, id, Purpose::Verify, None, now).await?;
+            let earlier = tokens::is_pending(&mut transaction, id, Purpose::Verify, now).await?;
+            let recipient = Recipient { name: chosen.name.as_str().to_owned(), email };
+            let token = tokens::issue(&mut transaction, id, &Grant::Verify(chosen), now).await?;
             transaction.commit().await.map_err(Fault::from)?;
-            let recipient = Recipient { name: name.as_str().to_owned(), email };
-            self.send(&recipient, &Letter::Verify { token: token.expose() }, now).await?;
+            let letter = Letter::Verify { token: token.expose(), registered_at: now, earlier };
+            self.send(&recipient, &letter, now).await?;
         } else {
             let owner = by_email(&mut *transaction, &email).await.map_err(Fault::from)?;
             transaction.rollback().await.map_err(Fault::from)?;
@@ -48,7 +56,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Confirms the address of a new account, or the new address of an old one.
+    /// Confirms the address of a new account, or the new address of an old one. A new account gets the name and the password of the
+    /// registration whose link this is; the links of the others die.
     ///
     /// # Errors
     /// The token is unknown, used or expired, or somebody else took the new address meanwhile.
@@ -58,52 +67,51 @@ impl Accounts {
         now: DateTime<Utc>,
     ) -> Result<Result<User, InvalidToken>, Fault> {
         let mut transaction = self.pool.begin().await?;
-        let millis = now.timestamp_millis();
-        let (user, old_email) =
-            if let Some(consumed) = tokens::consume(&mut transaction, token, Purpose::Verify, now).await? {
-                sqlx::query(
-                "UPDATE users SET email_verified_at = coalesce(email_verified_at, ?1), updated_at = ?1 WHERE id = ?2",
-            )
-            .bind(millis)
-            .bind(consumed.user.to_string())
-            .execute(&mut *transaction)
-            .await?;
-                (consumed.user, None)
-            } else if let Some(consumed) = tokens::consume(&mut transaction, token, Purpose::EmailChange, now).await? {
-                let old = by_id(&mut *transaction, consumed.user).await?.map(|stored| stored.into_user(&self.admins));
-                let new_email = consumed.new_email.as_ref().map(EmailAddress::as_str);
-                let changed = sqlx::query(
-                    "UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3",
-                )
-                .bind(millis)
-                .bind(new_email)
-                .bind(consumed.user.to_string())
-                .execute(&mut *transaction)
-                .await?;
-                if changed.rows_affected() == 0 {
-                    return Ok(Err(InvalidToken));
-                }
-                // A link for a new password that lies in the old mailbox must not open the account any more.
-                tokens::revoke(&mut transaction, consumed.user, Purpose::Reset).await?;
-                (consumed.user, old)
-            } else {
-                return Ok(Err(InvalidToken));
-            };
-        let stored = by_id(&mut *transaction, user).await?.ok_or(sqlx::Error::RowNotFound)?;
-        transaction.commit().await?;
-        if let Some(old) = old_email {
-            self.send(&old.recipient(), &Letter::EmailChanged, now).await?;
+        if let Some(user) = self.confirm_registration(&mut transaction, token, now).await? {
+            transaction.commit().await?;
+            return Ok(Ok(user));
         }
-        Ok(Ok(stored.into_user(&self.admins)))
+        let Some((old, user)) = self.confirm_email_change(&mut transaction, token, now).await? else {
+            return Ok(Err(InvalidToken));
+        };
+        transaction.commit().await?;
+        self.send(&old.recipient(), &Letter::EmailChanged, now).await?;
+        Ok(Ok(user))
     }
 
-    /// Inserts the user, or replaces one that was never confirmed. Returns nothing when the address is taken.
+    /// Activates what the link's own registration chose. Returns nothing when it is no such link.
+    async fn confirm_registration(
+        &self,
+        db: &mut SqliteConnection,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>, Fault> {
+        let consumed = tokens::consume(db, token, Purpose::Verify, now).await?;
+        let Some(Consumed { user, grant: Grant::Verify(chosen) }) = consumed else { return Ok(None) };
+        let changed = sqlx::query(
+            "UPDATE users SET name = ?2, password_hash = ?3, email_verified_at = ?4, updated_at = ?4 \
+             WHERE id = ?1 AND email_verified_at IS NULL",
+        )
+        .bind(user.to_string())
+        .bind(chosen.name.as_str())
+        .bind(chosen.password.as_str())
+        .bind(now.timestamp_millis())
+        .execute(&mut *db)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(None);
+        }
+        // The one that was just used up as well: with it goes its copy of the password's hash.
+        tokens::revoke(db, user, Purpose::Verify).await?;
+        Ok(by_id(db, user).await?.map(|stored| stored.into_user(&self.admins)))
+    }
+
+    /// Inserts the user, or notes the latest registration of one that was never confirmed. Returns nothing when the address is taken.
     async fn insert(
         &self,
         db: &mut SqliteConnection,
         email: &EmailAddress,
-        name: &PersonName,
-        password_hash: &str,
+        chosen: &Credentials,
         now: DateTime<Utc>,
     ) -> Result<Option<Uuid>, Fault> {
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
@@ -117,8 +125,8 @@ impl Accounts {
         )
         .bind(id.to_string())
         .bind(email.as_str())
-        .bind(name.as_str())
-        .bind(password_hash)
+        .bind(chosen.name.as_str())
+        .bind(chosen.password.as_str())
         .bind(self.admins == AdminRule::FirstUser)
         .bind(now.timestamp_millis())
         .fetch_optional(db)

@@ -3,11 +3,19 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::accounts::Role;
 use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
+use crate::accounts::{Origin, Refusal, Role, SignInAttempt};
 use crate::passwords::Violation;
 
 const HOUR: i64 = 3_600_000;
+const OTHER: &str = "Battery-Staple-8";
+
+/// What comes of signing in to `a@b.example`.
+async fn outcome(bench: &Bench, typed: &str, millis: i64) -> Result<Uuid, Refusal> {
+    let origin = Origin { address: "203.0.113.7".parse().unwrap(), device: None };
+    let attempt = SignInAttempt { email: email("a@b.example"), password: password(typed), origin };
+    bench.accounts.sign_in(attempt, at(millis)).await.unwrap().outcome.map(|signed_in| signed_in.user.id)
+}
 
 #[tokio::test]
 async fn a_new_account_waits_for_its_confirmation() {
@@ -71,16 +79,55 @@ async fn a_taken_address_is_told_to_its_owner_only() {
     assert_eq!(bench.accounts.find(owner.id).await.unwrap(), Some(owner), "nothing changed");
 }
 
+/// Of two registrations of an address, the one whose link is opened counts, whichever it is.
 #[tokio::test]
-async fn an_account_that_was_never_confirmed_is_replaced() {
+async fn the_link_that_is_opened_decides_which_registration_counts() {
+    let chosen = [("Ann", PASSWORD), ("Mallory", OTHER)];
+    for opened in [0, 1] {
+        let bench = Bench::new().await;
+        let mut links = Vec::new();
+        for (millis, (name, typed)) in (0..).zip(chosen) {
+            bench.register_with("a@b.example", name, typed, millis).await;
+            links.push(bench.take_token("a@b.example"));
+        }
+        let user = bench.accounts.verify_email(&links[opened], at(5)).await.unwrap().unwrap();
+        assert_eq!((user.name.as_str(), user.created_at), (chosen[opened].0, at(0)));
+        assert_eq!(outcome(&bench, chosen[opened].1, 6).await, Ok(user.id));
+        assert_eq!(outcome(&bench, chosen[1 - opened].1, 6).await, Err(Refusal::WrongCredentials));
+        assert_eq!(bench.accounts.verify_email(&links[1 - opened], at(7)).await.unwrap(), Err(InvalidToken));
+        assert_eq!(outcome(&bench, chosen[opened].1, 8).await, Ok(user.id), "the other link has changed nothing");
+    }
+}
+
+#[tokio::test]
+async fn no_copy_of_a_password_stays_behind_a_confirmation() {
     let bench = Bench::new().await;
-    bench.register("a@b.example", "Mallory", 0).await;
-    let early = bench.take_token("a@b.example");
+    bench.register("a@b.example", "Ann", 0).await;
     bench.register("a@b.example", "Ann", 1).await;
-    let late = bench.take_token("a@b.example");
-    assert_eq!(bench.accounts.verify_email(&early, at(2)).await.unwrap(), Err(InvalidToken));
-    let user = bench.accounts.verify_email(&late, at(2)).await.unwrap().unwrap();
-    assert_eq!((user.name.as_str(), user.created_at), ("Ann", at(0)));
+    let token = bench.take_mail().pop().unwrap().2.unwrap();
+    bench.accounts.verify_email(&token, at(2)).await.unwrap().unwrap();
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(bench.accounts.pool()).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_later_registration_says_that_an_earlier_one_is_waiting() {
+    let bench = Bench::new().await;
+    for (millis, earlier) in [(0, false), (1, true), (24 * HOUR, true), (48 * HOUR, false)] {
+        bench.register("a@b.example", "Ann", millis).await;
+        let text = bench.take_text();
+        assert_eq!(text.contains("An earlier registration"), earlier, "{millis}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_account_knows_the_password_of_its_latest_registration() {
+    let bench = Bench::new().await;
+    bench.register("a@b.example", "Ann", 0).await;
+    bench.register_with("a@b.example", "Ann", OTHER, 1).await;
+    assert_eq!(outcome(&bench, OTHER, 2).await, Err(Refusal::NotVerified));
+    assert_eq!(outcome(&bench, PASSWORD, 2).await, Err(Refusal::WrongCredentials));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +150,7 @@ async fn registrations_of_one_address_at_once_make_one_account() {
     for (_, _, token) in bench.take_mail() {
         good += u32::from(bench.accounts.verify_email(&token.unwrap(), at(1)).await.unwrap().is_ok());
     }
-    assert_eq!(good, 1, "only the last link works");
+    assert_eq!(good, 1, "the first link that is opened ends the others");
 }
 
 #[tokio::test]

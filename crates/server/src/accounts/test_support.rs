@@ -50,11 +50,12 @@ impl Bench {
     }
 
     pub(crate) async fn register(&self, address: &str, name: &str, millis: i64) {
-        let registration = Registration {
-            email: email(address),
-            name: PersonName::parse(name).unwrap(),
-            password: password(PASSWORD),
-        };
+        self.register_with(address, name, PASSWORD, millis).await;
+    }
+
+    pub(crate) async fn register_with(&self, address: &str, name: &str, typed: &str, millis: i64) {
+        let registration =
+            Registration { email: email(address), name: PersonName::parse(name).unwrap(), password: password(typed) };
         self.accounts.register(registration, at(millis)).await.unwrap();
     }
 
@@ -63,6 +64,16 @@ impl Bench {
         self.register(address, "Ann", 0).await;
         let token = self.take_token(address);
         self.accounts.verify_email(&token, at(0)).await.unwrap().unwrap()
+    }
+
+    /// The only mail as it was spooled; the spool is empty afterwards.
+    pub(crate) fn take_text(&self) -> String {
+        let mut paths = std::fs::read_dir(&self.data.mail).unwrap().map(|entry| entry.unwrap().path());
+        let path = paths.next().unwrap();
+        assert!(paths.next().is_none(), "more than one mail");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        text
     }
 
     /// Kind, recipient and token of each spooled mail, oldest first; the spool is empty afterwards.

@@ -2,13 +2,20 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
+
 use crate::config::PublicUrl;
 
 /// What a letter says.
 #[derive(Clone, Debug)]
 pub(crate) enum Letter<'a> {
-    /// The link that confirms the address of a new account.
-    Verify { token: &'a str },
+    /// The link that confirms the address of a new account and activates the password of this registration, of which there may be others.
+    Verify {
+        token: &'a str,
+        registered_at: DateTime<Utc>,
+        /// Another registration of the address waits already.
+        earlier: bool,
+    },
     /// Somebody registered with an address that has an account.
     AlreadyRegistered,
     /// The link that sets a new password.
@@ -64,10 +71,7 @@ impl Letter<'_> {
     /// The text, with each link on a line of its own.
     pub(super) fn text(&self, url: &PublicUrl, name: &str) -> String {
         let body = match self {
-            Self::Verify { token } => format!(
-                "please confirm your e-mail address within 24 hours:\n\n{url}/verify-email?token={token}\n\n\
-                 If you did not register with us, ignore this mail: without the confirmation nobody can use the account.\n"
-            ),
+            Self::Verify { token, registered_at, earlier } => verify(url, token, *registered_at, *earlier),
             Self::AlreadyRegistered => format!(
                 "somebody, probably you, tried to register with this e-mail address, which has an account already.\n\
                  Sign in instead:\n\n{url}/\n\nIf you forgot the password, ask for a new one there. If it was not you, \
@@ -97,6 +101,28 @@ impl Letter<'_> {
             ),
         };
         format!("Hello {name},\n\n{body}")
+    }
+}
+
+/// Whoever registered once must be able to tell which of several mails is theirs: the time says it.
+fn verify(url: &PublicUrl, token: &str, registered_at: DateTime<Utc>, earlier: bool) -> String {
+    let time = registered_at.format("%Y-%m-%d %H:%M:%S UTC");
+    let link = format!("{url}/verify-email?token={token}");
+    if earlier {
+        format!(
+            "this e-mail address was registered with us again, on {time}. An earlier registration of it is waiting too, and\n\
+             has a mail of its own. Only the registration whose link you open counts.\n\n\
+             The link below activates the password that was chosen in the later registration, on {time}.\n\
+             Open it, within 24 hours, only if that registration was yours:\n\n{link}\n\n\
+             If you registered once, and earlier, use the link in that earlier mail instead. If you did not register with us\n\
+             at all, ignore these mails: without the confirmation nobody can use the account.\n"
+        )
+    } else {
+        format!(
+            "this e-mail address was registered with us on {time}.\n\
+             Please confirm it within 24 hours. That activates the password chosen in this registration:\n\n{link}\n\n\
+             If you did not register with us then, ignore this mail: without the confirmation nobody can use the account.\n"
+        )
     }
 }
 
