@@ -20,7 +20,7 @@ pub(crate) use email::EmailAddress;
 pub(crate) use name::{PersonName, is_unprintable};
 pub(crate) use profile::EmailChange;
 pub(crate) use registration::Registration;
-pub(crate) use sign_in::{Attempted, Origin, Refusal, SignInAttempt, SignedIn};
+pub(crate) use sign_in::{Attempted, Origin, Refusal, SignInAttempt};
 pub(crate) use tokens::InvalidToken;
 pub(crate) use user::{AdminRule, Role, User};
 

@@ -75,6 +75,30 @@ async fn a_known_device_gets_in_while_its_block_is_locked() {
 }
 
 #[tokio::test]
+async fn a_sign_in_holds_while_password_and_account_stay_as_they_were() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let signed_in = outcome(&bench, attempt("a@b.example", PASSWORD)).await.unwrap();
+    assert!(!format!("{signed_in:?}").contains("argon2"), "the hash is not shown");
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Ok(()));
+    bench.accounts.set_disabled(user.id, true, at(11)).await.unwrap();
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Err(Refusal::Disabled));
+    bench.accounts.set_disabled(user.id, false, at(12)).await.unwrap();
+    // The same password, hashed again: it was changed all the same.
+    let hash = bench.accounts.hash_new_password(password(PASSWORD)).await.unwrap();
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    bench.accounts.store_password(&mut transaction, user.id, &hash, at(13)).await.unwrap();
+    let asked = bench.accounts.still_admits(&signed_in);
+    tokio::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut asked).await;
+    assert!(early.is_err(), "a change that is about to commit is waited for");
+    transaction.commit().await.unwrap();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::WrongCredentials));
+    sqlx::query("DELETE FROM users").execute(bench.accounts.pool()).await.unwrap();
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Err(Refusal::WrongCredentials));
+}
+
+#[tokio::test]
 async fn a_session_is_no_way_to_guess() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;

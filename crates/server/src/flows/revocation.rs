@@ -1,7 +1,7 @@
 //! Ending sessions: this one, another, all others, all.
 
 use http::StatusCode;
-use session_manager_core::{ErrorKind, RevocationReason, SessionId};
+use session_manager_core::{ErrorKind, RequestContext, RevocationReason, Session, SessionId};
 use session_manager_http::{Problem, ProblemType};
 use session_manager_middleware_axum::CurrentSession;
 
@@ -10,9 +10,17 @@ use crate::problem::Rejection;
 
 /// Ends the session of the request.
 pub(crate) async fn logout(app: &App, session: &CurrentSession) -> Result<(), Rejection> {
-    let owner = Some(session.user_id());
-    let key = session.session().key();
-    match app.sessions().manager().revoke(owner, key, RevocationReason::LOGOUT, session.context()).await {
+    end(app, session.session(), RevocationReason::LOGOUT, session.context()).await
+}
+
+/// Ends a session.
+pub(super) async fn end(
+    app: &App,
+    session: &Session,
+    reason: RevocationReason,
+    context: &RequestContext,
+) -> Result<(), Rejection> {
+    match app.sessions().manager().revoke(Some(&session.user_id), session.key(), reason, context).await {
         // Somebody else was faster: it has ended, as was asked for.
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyEnded | ErrorKind::NotFound) => Ok(()),
         result => Ok(result.map(drop)?),

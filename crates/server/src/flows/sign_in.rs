@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use session_manager_core::{Created, NewSession, PolicyOverrides, Refreshed, RequestContext, Session, UserId};
+use session_manager_core::{
+    Created, NewSession, PolicyOverrides, Refreshed, RequestContext, RevocationReason, Session, UserId,
+};
 use uuid::Uuid;
 
+use super::revocation::end;
 use super::{DeviceName, new_device};
-use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, SignInAttempt, SignedIn, User};
+use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, Refusal, SignInAttempt, User};
 use crate::app::App;
 use crate::passwords::Password;
 use crate::problem::Rejection;
@@ -43,7 +46,8 @@ pub(crate) struct LoggedIn {
 /// Checks address and password and begins a session.
 ///
 /// # Behaviour
-/// A device that is new to the account is remembered, and its owner told by mail, after the answer.
+/// - A device that is new to the account is remembered, and its owner told by mail, after the answer.
+/// - A sign-in that overlaps a new password, or the end of the account, is refused as if it had come after it.
 ///
 /// # Errors
 /// 401 with one text for an unknown address and a wrong password; 403 locked, and, only after the right password, not verified or disabled;
@@ -52,7 +56,8 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
     let Login { email, password, device_name, remember, device } = login;
     let origin = origin(context, device.clone());
     let attempt = SignInAttempt { email, password, origin };
-    let SignedIn { user, .. } = told(app, app.accounts().sign_in(attempt, app.now()).await?).await?;
+    let signed_in = told(app, app.accounts().sign_in(attempt, app.now()).await?).await?;
+    let user = signed_in.user.clone();
     let mut context = context.clone();
     context.client.device_name = device_name.map(DeviceName::into_string);
     let overrides = match remember {
@@ -67,6 +72,12 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
         new = new.attribute(REMEMBERED, true);
     }
     let created = with_role(user.role, app.sessions().manager().create(new, &context)).await?;
+    if let Err(refusal) = app.accounts().still_admits(&signed_in).await? {
+        let disabled = refusal == Refusal::Disabled;
+        let reason = if disabled { RevocationReason::ACCOUNT_DISABLED } else { RevocationReason::PASSWORD_CHANGED };
+        end(app, &created.snapshot.session, reason, &context).await?;
+        return Err(refusal.into());
+    }
     new_device::notice(app, &user, device, &created.snapshot.session).await;
     Ok(LoggedIn { user, created })
 }
