@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::sign_in::{Origin, Refusal};
+use super::sign_in::{Attempted, Origin, Refusal};
 use super::tokens::{self, Grant, InvalidToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, User};
@@ -55,12 +55,6 @@ pub(crate) enum ChangeRefusal {
     New(#[from] PasswordRefusal),
 }
 
-impl From<Fault> for ChangeRefusal {
-    fn from(fault: Fault) -> Self {
-        Self::New(fault.into())
-    }
-}
-
 impl Accounts {
     /// Checks the rules and hashes.
     pub(crate) async fn hash_new_password(&self, password: Password) -> Result<NewPassword, PasswordRefusal> {
@@ -71,8 +65,8 @@ impl Accounts {
         Ok(NewPassword(self.passwords.hash(password).await.map_err(Fault::from)?))
     }
 
-    /// Checks the current password (with the same lockout as sign-in) and hashes the new one. Stores nothing: that is
-    /// [`Accounts::store_password`], in one transaction with the end of the other sessions.
+    /// Checks the current password, with the delays and the lockout of sign-in, and hashes the new one. Stores nothing: that
+    /// is [`Accounts::store_password`], in one transaction with the end of the other sessions.
     pub(crate) async fn prepare_password_change(
         &self,
         user: &User,
@@ -80,13 +74,15 @@ impl Accounts {
         new: Password,
         origin: &Origin,
         now: DateTime<Utc>,
-    ) -> Result<NewPassword, ChangeRefusal> {
+    ) -> Result<Attempted<NewPassword, ChangeRefusal>, Fault> {
         let same = current == new;
-        self.check_password(user, current, origin, now).await?.outcome.map_err(ChangeRefusal::Current)?;
-        if same {
-            return Err(ChangeRefusal::Same);
-        }
-        Ok(self.hash_new_password(new).await?)
+        let Attempted { delay, outcome } = self.check_password(user, current, origin, now).await?;
+        let outcome = match outcome {
+            Err(refusal) => Err(ChangeRefusal::Current(refusal)),
+            Ok(()) if same => Err(ChangeRefusal::Same),
+            Ok(()) => self.hash_new_password(new).await.map_err(ChangeRefusal::New),
+        };
+        Ok(Attempted { delay, outcome })
     }
 
     /// Stores a password; links for a reset die. Returns `false` when there is no such user.

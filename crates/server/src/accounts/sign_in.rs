@@ -67,10 +67,10 @@ pub(crate) enum Refusal {
 /// An answer, and how long to hold it back.
 #[derive(Clone, Debug)]
 #[must_use = "wait for `delay` before the outcome is told"]
-pub(crate) struct Attempted<T> {
+pub(crate) struct Attempted<T, E = Refusal> {
     /// Grows with the failures; the same whether the password is right or wrong.
     pub(crate) delay: Duration,
-    pub(crate) outcome: Result<T, Refusal>,
+    pub(crate) outcome: Result<T, E>,
 }
 
 impl Accounts {

@@ -101,11 +101,11 @@ pub(super) fn origin(context: &RequestContext, device: Option<DeviceToken>) -> O
 }
 
 /// The outcome, after the delay by which guessing is slowed down: the same whether the password was right or wrong.
-pub(super) async fn told<T>(app: &App, attempted: Attempted<T>) -> Result<T, Rejection> {
+pub(super) async fn told<T, E: Into<Rejection>>(app: &App, attempted: Attempted<T, E>) -> Result<T, Rejection> {
     if !attempted.delay.is_zero() {
         app.clock().sleep(attempted.delay).await;
     }
-    Ok(attempted.outcome?)
+    attempted.outcome.map_err(Into::into)
 }
 
 /// The account as the sessions know it.

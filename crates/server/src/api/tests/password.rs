@@ -1,5 +1,7 @@
 //! Endpoint 8 and step-up.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use session_manager_core::storage::SessionFilter;
 use session_manager_core::{RequestContext, UserId};
@@ -116,6 +118,34 @@ async fn new_password(app: App, user: User, tokens: Tokens) {
 async fn a_sign_in_that_overlaps_a_new_password_is_refused() {
     overlapping(Bench::new().await, new_password, 401, "invalid-credentials", 1).await;
     overlapping(Bench::in_memory().await, new_password, 401, "invalid-credentials", 1).await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_password_of_a_session_are_held_back() {
+    for (method, path, new, status) in [
+        ("POST", "/auth/reauthenticate", NEW, 200),
+        ("PATCH", "/auth/me/password", NEW, 200),
+        ("PATCH", "/auth/me/password", PASSWORD, 400),
+        ("PATCH", "/auth/me/password", "weak", 400),
+    ] {
+        let (bench, tokens) = Bench::signed_in().await;
+        let give = |password: &str| {
+            let body = json!({"password": password, "current_password": password, "new_password": new});
+            bench.call(method, path).bearer(&tokens.access).json(body).send()
+        };
+        let mut held_back = Vec::new();
+        for _ in 0..5 {
+            give("wrong").await.expect_problem(400, "wrong-password");
+            held_back.extend(bench.clock.held_back());
+        }
+        assert_eq!(held_back, [100, 200].map(Duration::from_millis), "{path}: from the fourth on");
+        give(PASSWORD).await.expect(status);
+        assert_eq!(
+            bench.clock.held_back(),
+            [Duration::from_millis(400)],
+            "{path}: the right one, whatever comes of it"
+        );
+    }
 }
 
 #[tokio::test]
