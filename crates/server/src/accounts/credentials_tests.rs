@@ -112,7 +112,7 @@ async fn unknown_and_disabled_accounts_get_no_link() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;
     bench.accounts.request_reset(&email("x@b.example"), at(1)).await.unwrap();
-    bench.accounts.set_disabled(user.id, true, at(1)).await.unwrap();
+    bench.disable(user.id, true, 1).await;
     bench.accounts.request_reset(&email("a@b.example"), at(2)).await.unwrap();
     assert_eq!(bench.take_mail(), []);
 }

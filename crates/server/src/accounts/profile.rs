@@ -88,14 +88,20 @@ impl Accounts {
         Ok(Some((old.into_user(&self.admins), new.into_user(&self.admins))))
     }
 
-    /// Closes the account to sign-in, or opens it again. End its sessions too. Returns `false` when there is no such user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the administration pages will call it"))]
-    pub(crate) async fn set_disabled(&self, user: Uuid, disabled: bool, now: DateTime<Utc>) -> Result<bool, Fault> {
+    /// Closes the account to sign-in, or opens it again, in the caller's transaction with the end of its sessions. Returns `false` when
+    /// there is no such user.
+    pub(crate) async fn set_disabled(
+        &self,
+        db: &mut SqliteConnection,
+        user: Uuid,
+        disabled: bool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let done = sqlx::query("UPDATE users SET disabled_at = ?, updated_at = ? WHERE id = ?")
             .bind(disabled.then(|| now.timestamp_millis()))
             .bind(now.timestamp_millis())
             .bind(user.to_string())
-            .execute(&self.pool)
+            .execute(db)
             .await?;
         Ok(done.rows_affected() == 1)
     }

@@ -1,6 +1,7 @@
 //! Accounts in a folder of their own, and a look into the spooled mail.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{Accounts, AdminRule, EmailAddress, PersonName, Registration, User};
 use crate::config::{PublicUrl, Settings};
@@ -74,6 +75,12 @@ impl Bench {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         text
+    }
+
+    /// Closes the account, or opens it again. Its sessions are no business of the accounts.
+    pub(crate) async fn disable(&self, user: Uuid, disabled: bool, millis: i64) {
+        let mut connection = self.accounts.pool().acquire().await.unwrap();
+        assert!(self.accounts.set_disabled(&mut connection, user, disabled, at(millis)).await.unwrap());
     }
 
     /// Kind, recipient and token of each spooled mail, oldest first; the spool is empty afterwards.

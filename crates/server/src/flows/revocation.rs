@@ -5,6 +5,7 @@ use session_manager_core::{ErrorKind, RequestContext, RevocationReason, Session,
 use session_manager_http::{Problem, ProblemType};
 use session_manager_middleware_axum::CurrentSession;
 
+use super::profile::current_user;
 use crate::app::App;
 use crate::problem::Rejection;
 
@@ -30,13 +31,15 @@ pub(super) async fn end(
 /// Ends another session of the same user.
 ///
 /// # Errors
-/// 400 for the session of the request; 404 for what is unknown, another user's or no id at all; 409 for one that had ended before.
+/// 400 for the session of the request; 401 when the account is gone or disabled; 404 for what is unknown, another user's or no id at all;
+/// 409 for one that had ended before.
 pub(crate) async fn revoke_session(
     app: &App,
     session: &CurrentSession,
     id: &str,
     reason: Option<RevocationReason>,
 ) -> Result<SessionId, Rejection> {
+    current_user(app, session).await?;
     let id = SessionId::parse(id).map_err(|_| no_such_session())?;
     if id == session.session_id() {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "current-session", "This is the current session")
@@ -52,14 +55,22 @@ pub(crate) async fn revoke_session(
 }
 
 /// Ends all of the user's sessions but that of the request. Returns how many.
+///
+/// # Errors
+/// 401 when the account is gone or disabled.
 pub(crate) async fn revoke_others(app: &App, session: &CurrentSession) -> Result<usize, Rejection> {
+    current_user(app, session).await?;
     let (user, keep) = (session.user_id(), session.session_id());
     let manager = app.sessions().manager();
     Ok(manager.revoke_others(user, keep, RevocationReason::OTHERS, session.context()).await?.len())
 }
 
 /// Ends all of the user's sessions, that of the request too. Returns how many.
+///
+/// # Errors
+/// 401 when the account is gone or disabled.
 pub(crate) async fn revoke_all(app: &App, session: &CurrentSession) -> Result<usize, Rejection> {
+    current_user(app, session).await?;
     let manager = app.sessions().manager();
     Ok(manager.revoke_all(session.user_id(), RevocationReason::ALL, session.context()).await?.len())
 }

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use http::StatusCode;
 use session_manager_core::{
     Created, NewSession, PolicyOverrides, Refreshed, RequestContext, RevocationReason, Session, UserId,
 };
 use uuid::Uuid;
 
+use super::profile::open_account;
 use super::revocation::end;
 use super::{DeviceName, new_device};
 use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, Refusal, SignInAttempt, User};
@@ -85,9 +87,19 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
 /// Exchanges a refresh token for a new pair.
 ///
 /// # Errors
-/// 401 with a type of its own for expired, revoked, reuse detected and rotated out.
+/// 401 with a type of its own for expired, revoked, reuse detected and rotated out; revoked when the account is gone or disabled.
 pub(crate) async fn refresh(app: &App, token: &str, context: &RequestContext) -> Result<Refreshed, Rejection> {
-    Ok(app.sessions().manager().refresh(token, context).await?)
+    let refreshed = app.sessions().manager().refresh(token, context).await?;
+    let session = &refreshed.snapshot.session;
+    match open_account(app, &session.user_id).await {
+        Ok(_) => Ok(refreshed),
+        Err(rejection) if rejection.problem().status() == StatusCode::UNAUTHORIZED => {
+            // The sessions of an account end with it. One that is left, whatever the reason, ends here.
+            end(app, session, RevocationReason::ACCOUNT_DISABLED, context).await?;
+            Err(rejection)
+        }
+        Err(rejection) => Err(rejection),
+    }
 }
 
 /// Whether the user asked to be remembered, so that cookies outlast the browser.

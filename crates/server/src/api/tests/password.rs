@@ -114,6 +114,10 @@ async fn new_password(app: App, user: User, tokens: Tokens) {
     app.sessions().change_password(app.accounts(), change, &RequestContext::default()).await.unwrap();
 }
 
+async fn disabling(app: App, user: User, _: Tokens) {
+    assert!(crate::flows::disable_account(&app, user.id, &RequestContext::default()).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_sign_in_that_overlaps_a_new_password_is_refused() {
     overlapping(Bench::new().await, new_password, 401, "invalid-credentials", 1).await;
@@ -146,6 +150,12 @@ async fn guesses_at_the_password_of_a_session_are_held_back() {
             "{path}: the right one, whatever comes of it"
         );
     }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_overlaps_the_end_of_the_account_is_refused() {
+    overlapping(Bench::new().await, disabling, 403, "account-disabled", 0).await;
+    overlapping(Bench::in_memory().await, disabling, 403, "account-disabled", 0).await;
 }
 
 #[tokio::test]
