@@ -13,6 +13,8 @@ CREATE TABLE users (
     updated_at        INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX users_unconfirmed ON users (created_at) WHERE email_verified_at IS NULL;
+
 -- Single-use tokens sent by mail; only their SHA-256 is kept. A 'verify' token holds what its own registration chose, so that
 -- of several registrations of one address the link that is opened decides which one counts.
 CREATE TABLE mail_tokens (

@@ -38,7 +38,8 @@ impl Accounts {
     /// Mails the link that makes `new_email` the address of the account.
     ///
     /// # Security
-    /// For an address that another account has, its owner is told instead; the result is the same.
+    /// For an address that another account has, its owner is told instead; the result is the same. An address that somebody registered and
+    /// never confirmed is free: nobody can keep it from its owner.
     pub(crate) async fn request_email_change(
         &self,
         user: &User,
@@ -48,8 +49,8 @@ impl Accounts {
         if user.email == *new_email {
             return Ok(EmailChange::Unchanged);
         }
-        if let Some(owner) = by_email(&self.pool, new_email).await? {
-            let owner = owner.into_user(&self.admins);
+        let owner = by_email(&self.pool, new_email).await?.map(|stored| stored.into_user(&self.admins));
+        if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
             self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
             return Ok(EmailChange::Pending);
         }
@@ -61,7 +62,7 @@ impl Accounts {
         Ok(EmailChange::Pending)
     }
 
-    /// Makes the address of the link that of its account. Returns the account before and after; nothing when it is no such link, or when
+    /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account before and after; nothing when it is no such link, or when
     /// somebody else took the address meanwhile.
     pub(super) async fn confirm_email_change(
         &self,
@@ -72,6 +73,10 @@ impl Accounts {
         let consumed = tokens::consume(db, token, Purpose::EmailChange, now).await?;
         let Some(Consumed { user, grant: Grant::EmailChange(new_email) }) = consumed else { return Ok(None) };
         let Some(old) = by_id(&mut *db, user).await? else { return Ok(None) };
+        sqlx::query("DELETE FROM users WHERE email = ? AND email_verified_at IS NULL AND disabled_at IS NULL")
+            .bind(new_email.as_str())
+            .execute(&mut *db)
+            .await?;
         let changed =
             sqlx::query("UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3")
                 .bind(now.timestamp_millis())

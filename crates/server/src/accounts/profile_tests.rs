@@ -41,6 +41,36 @@ async fn a_taken_address_is_not_told_and_not_taken() {
 }
 
 #[tokio::test]
+async fn an_address_that_was_never_confirmed_is_free() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.register("new@b.example", "Squatter", 1).await;
+    let squatter = bench.take_token("new@b.example");
+    bench.accounts.request_email_change(&user, &email("new@b.example"), at(2)).await.unwrap();
+    let link = bench.take_token("new@b.example");
+    let changed = bench.accounts.verify_email(&link, at(3)).await.unwrap().unwrap();
+    assert_eq!((changed.id, changed.email.as_str()), (user.id, "new@b.example"));
+    assert_eq!(bench.accounts.verify_email(&squatter, at(4)).await.unwrap(), Err(InvalidToken));
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(bench.accounts.pool()).await.unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn a_closed_account_keeps_its_address() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.register("new@b.example", "Closed", 1).await;
+    bench.take_mail();
+    bench.accounts.request_email_change(&user, &email("new@b.example"), at(2)).await.unwrap();
+    let link = bench.take_token("new@b.example");
+    let closed = bench.accounts.find_by_email(&email("new@b.example")).await.unwrap().unwrap();
+    bench.disable(closed.id, true, 3).await;
+    assert_eq!(bench.accounts.verify_email(&link, at(4)).await.unwrap(), Err(InvalidToken));
+    bench.accounts.request_email_change(&user, &email("new@b.example"), at(5)).await.unwrap();
+    assert_eq!(bench.take_mail(), [("already-registered".into(), "new@b.example".into(), None)]);
+}
+
+#[tokio::test]
 async fn who_confirms_second_loses() {
     let bench = Bench::new().await;
     let first = bench.verified_user("a@b.example").await;

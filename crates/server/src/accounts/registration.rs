@@ -106,6 +106,20 @@ impl Accounts {
         Ok(by_id(db, user).await?.map(|stored| stored.into_user(&self.admins)))
     }
 
+    /// Removes accounts that were never confirmed once none of their links is left. Those that are disabled stay: somebody meant them to.
+    pub(super) async fn purge_unconfirmed(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
+        let done = sqlx::query(
+            "DELETE FROM users WHERE id IN (SELECT id FROM users \
+             WHERE email_verified_at IS NULL AND disabled_at IS NULL AND created_at <= ?1 \
+             AND NOT EXISTS (SELECT 1 FROM mail_tokens WHERE user_id = users.id) ORDER BY created_at LIMIT ?2)",
+        )
+        .bind((now - Purpose::Verify.lifetime()).timestamp_millis())
+        .bind(limit)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Inserts the user, or notes the latest registration of one that was never confirmed. Returns nothing when the address is taken.
     async fn insert(
         &self,

@@ -1,7 +1,5 @@
 //! Registration and confirmation, as seen from outside and from the mailbox.
 
-use chrono::TimeDelta;
-
 use super::*;
 use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
 use crate::accounts::{Origin, Refusal, Role, SignInAttempt};
@@ -193,9 +191,36 @@ async fn the_first_users_role_ends_when_the_server_leaves_loopback() {
 }
 
 #[tokio::test]
-async fn expired_tokens_are_purged() {
+async fn what_was_never_confirmed_is_purged_with_its_last_link() {
     let bench = Bench::new().await;
-    bench.register("a@b.example", "Ann", 0).await;
+    let confirmed = bench.verified_user("a@b.example").await;
+    for (address, millis) in [("never@b.example", 0), ("again@b.example", 0), ("again@b.example", HOUR)] {
+        bench.register(address, "Ann", millis).await;
+    }
+    bench.register("closed@b.example", "Ann", 0).await;
+    let closed = bench.accounts.find_by_email(&email("closed@b.example")).await.unwrap().unwrap();
+    bench.disable(closed.id, true, 1).await;
+    let left = async || {
+        let addresses = "SELECT email FROM users ORDER BY email";
+        sqlx::query_scalar::<_, String>(addresses).fetch_all(bench.accounts.pool()).await.unwrap()
+    };
     assert_eq!(bench.accounts.purge(100, at(24 * HOUR - 1)).await.unwrap(), 0);
-    assert_eq!(bench.accounts.purge(100, at(0) + TimeDelta::days(1)).await.unwrap(), 1);
+    assert_eq!(bench.accounts.purge(100, at(24 * HOUR)).await.unwrap(), 4, "three links and an account");
+    assert_eq!(left().await, ["a@b.example", "again@b.example", "closed@b.example"]);
+    assert_eq!(bench.accounts.purge(100, at(25 * HOUR)).await.unwrap(), 2);
+    assert_eq!(left().await, ["a@b.example", "closed@b.example"]);
+    assert_eq!(bench.accounts.find(confirmed.id).await.unwrap(), Some(confirmed));
+}
+
+#[tokio::test]
+async fn the_clean_up_takes_no_more_than_it_is_told() {
+    let bench = Bench::new().await;
+    for address in ["a@b.example", "b@b.example", "c@b.example"] {
+        bench.register(address, "Ann", 0).await;
+    }
+    let mut removed = Vec::new();
+    for _ in 0..4 {
+        removed.push(bench.accounts.purge(1, at(24 * HOUR)).await.unwrap());
+    }
+    assert_eq!(removed, [2, 2, 2, 0], "a link and its account each");
 }

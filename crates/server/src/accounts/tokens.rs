@@ -36,7 +36,7 @@ impl Purpose {
         }
     }
 
-    fn lifetime(self) -> TimeDelta {
+    pub(super) fn lifetime(self) -> TimeDelta {
         match self {
             Self::Verify | Self::EmailChange => TimeDelta::hours(24),
             Self::Reset => TimeDelta::hours(1),
