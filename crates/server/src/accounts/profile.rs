@@ -38,7 +38,8 @@ impl Accounts {
     /// Mails the link that makes `new_email` the address of the account.
     ///
     /// # Security
-    /// For an address that another account has, its owner is told instead; the result is the same. An address that somebody registered and
+    /// For an address that another account has, its owner is told instead. The result is the same, and so is what is written: earlier links
+    /// of the account die, a token is committed, one mail is sent. An address that somebody registered and
     /// never confirmed is free: nobody can keep it from its owner.
     pub(crate) async fn request_email_change(
         &self,
@@ -49,16 +50,20 @@ impl Accounts {
         if user.email == *new_email {
             return Ok(EmailChange::Unchanged);
         }
-        let owner = by_email(&self.pool, new_email).await?.map(|stored| stored.into_user(&self.admins));
+        let grant = Grant::EmailChange(new_email.clone());
+        // The lock at once: the transaction never has to wait for it in its middle.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let owner = by_email(&mut *transaction, new_email).await?.map(|stored| stored.into_user(&self.admins));
         if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
+            tokens::issue_spent(&mut transaction, user.id, &grant, now).await?;
+            transaction.commit().await?;
             self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
-            return Ok(EmailChange::Pending);
+        } else {
+            let token = tokens::issue(&mut transaction, user.id, &grant, now).await?;
+            transaction.commit().await?;
+            let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
+            self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
         }
-        let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, &Grant::EmailChange(new_email.clone()), now).await?;
-        transaction.commit().await?;
-        let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
-        self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
         Ok(EmailChange::Pending)
     }
 

@@ -41,6 +41,22 @@ async fn a_taken_address_is_not_told_and_not_taken() {
 }
 
 #[tokio::test]
+async fn a_taken_address_costs_the_same_commit_as_a_free_one() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.verified_user("taken@b.example").await;
+    for address in ["free@b.example", "taken@b.example"] {
+        bench.accounts.request_email_change(&user, &email("first@b.example"), at(1)).await.unwrap();
+        let first = bench.take_token("first@b.example");
+        bench.accounts.request_email_change(&user, &email(address), at(2)).await.unwrap();
+        assert_eq!(bench.tokens().await, 1, "{address}");
+        assert_eq!(bench.accounts.verify_email(&first, at(3)).await.unwrap(), Err(InvalidToken), "{address}");
+        assert_eq!(bench.take_mail().len(), 1, "{address}");
+    }
+    assert_eq!(bench.accounts.purge(100, at(2)).await.unwrap(), 1, "that of the taken one has expired");
+}
+
+#[tokio::test]
 async fn an_address_that_was_never_confirmed_is_free() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;

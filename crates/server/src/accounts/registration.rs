@@ -23,8 +23,8 @@ impl Accounts {
     /// Makes an account that waits for the confirmation of its address.
     ///
     /// # Behaviour
-    /// - Whether the address is taken cannot be observed: the same result, one password hash, one mail.
-    /// - The owner of a taken address is told by mail; nothing else changes.
+    /// - Whether the address is taken cannot be observed: the same result, one password hash, one commit that writes a token, one mail.
+    /// - The owner of a taken address is told by mail; nothing of the account changes.
     /// - An address that was never confirmed can be registered again. Each registration waits beside the others with its own name, password
     ///   and link, and the link that is opened decides.
     /// - A dropped future may leave the account without its mail; registering again sends it.
@@ -37,23 +37,19 @@ impl Accounts {
         let password = self.hash_new_password(password).await?;
         let chosen = Credentials { name, password };
         let mut transaction = self.pool.begin().await.map_err(Fault::from)?;
-        let made = self.insert(&mut transaction, &email, &chosen, now).await?;
-        if let Some(id) = made {
+        if let Some(id) = self.insert(&mut transaction, &email, &chosen, now).await? {
             let earlier = tokens::is_pending(&mut transaction, id, Purpose::Verify, now).await?;
             let recipient = Recipient { name: chosen.name.as_str().to_owned(), email };
             let token = tokens::issue(&mut transaction, id, &Grant::Verify(chosen), now).await?;
             transaction.commit().await.map_err(Fault::from)?;
             let letter = Letter::Verify { token: token.expose(), registered_at: now, earlier };
-            self.send(&recipient, &letter, now).await?;
-        } else {
-            let owner = by_email(&mut *transaction, &email).await.map_err(Fault::from)?;
-            transaction.rollback().await.map_err(Fault::from)?;
-            if let Some(owner) = owner {
-                let owner = owner.into_user(&self.admins);
-                self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
-            }
+            return Ok(self.send(&recipient, &letter, now).await?);
         }
-        Ok(())
+        let owner = by_email(&mut *transaction, &email).await.map_err(Fault::from)?;
+        let owner = owner.ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))?.into_user(&self.admins);
+        tokens::issue_spent(&mut transaction, owner.id, &Grant::Verify(chosen), now).await?;
+        transaction.commit().await.map_err(Fault::from)?;
+        Ok(self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?)
     }
 
     /// Confirms the address of a new account, or the new address of an old one. A new account gets the name and the password of the

@@ -104,9 +104,7 @@ async fn no_copy_of_a_password_stays_behind_a_confirmation() {
     bench.register("a@b.example", "Ann", 1).await;
     let token = bench.take_mail().pop().unwrap().2.unwrap();
     bench.accounts.verify_email(&token, at(2)).await.unwrap().unwrap();
-    let left: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(bench.accounts.pool()).await.unwrap();
-    assert_eq!(left, 0);
+    assert_eq!(bench.tokens().await, 0);
 }
 
 #[tokio::test]
@@ -149,6 +147,24 @@ async fn registrations_of_one_address_at_once_make_one_account() {
         good += u32::from(bench.accounts.verify_email(&token.unwrap(), at(1)).await.unwrap().is_ok());
     }
     assert_eq!(good, 1, "the first link that is opened ends the others");
+}
+
+#[tokio::test]
+async fn a_taken_address_costs_the_same_commit_as_a_free_one() {
+    let bench = Bench::new().await;
+    bench.verified_user("taken@b.example").await;
+    for address in ["free@b.example", "taken@b.example"] {
+        let (before, mut watcher) = (bench.tokens().await, bench.accounts.pool().acquire().await.unwrap());
+        let version = async |watcher: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(watcher).await.unwrap()
+        };
+        let unchanged = version(&mut watcher).await;
+        bench.register(address, "Ann", 1).await;
+        assert_eq!(bench.tokens().await, before + 1, "{address}");
+        assert_ne!(version(&mut watcher).await, unchanged, "{address}: another connection has committed");
+        assert_eq!(bench.take_mail().len(), 1, "{address}");
+    }
+    assert_eq!(bench.accounts.purge(100, at(1)).await.unwrap(), 1, "that of the taken one has expired");
 }
 
 #[tokio::test]

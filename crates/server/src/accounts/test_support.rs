@@ -77,6 +77,11 @@ impl Bench {
         text
     }
 
+    /// How many mail tokens are stored, good or not.
+    pub(crate) async fn tokens(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(self.accounts.pool()).await.unwrap()
+    }
+
     /// Closes the account, or opens it again. Its sessions are no business of the accounts.
     pub(crate) async fn disable(&self, user: Uuid, disabled: bool, millis: i64) {
         let mut connection = self.accounts.pool().acquire().await.unwrap();

@@ -126,13 +126,34 @@ pub(super) async fn issue(
     grant: &Grant,
     now: DateTime<Utc>,
 ) -> Result<MailToken, Fault> {
+    write(db, user, grant, now + grant.purpose().lifetime(), None).await
+}
+
+/// Writes what [`issue`] would write, used up and expired already: a refusal has to cost what a success costs, or its time would tell it.
+/// The clean-up removes it.
+pub(super) async fn issue_spent(
+    db: &mut SqliteConnection,
+    user: Uuid,
+    grant: &Grant,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    write(db, user, grant, now, Some(now)).await.map(drop)
+}
+
+async fn write(
+    db: &mut SqliteConnection,
+    user: Uuid,
+    grant: &Grant,
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+) -> Result<MailToken, Fault> {
     let (token, purpose) = (MailToken::generate()?, grant.purpose());
     if purpose != Purpose::Verify {
         revoke(db, user, purpose).await?;
     }
     sqlx::query(
-        "INSERT INTO mail_tokens (hash, user_id, purpose, name, password_hash, new_email, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO mail_tokens (hash, user_id, purpose, name, password_hash, new_email, expires_at, used_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(hash(token.expose()))
     .bind(user.to_string())
@@ -140,7 +161,8 @@ pub(super) async fn issue(
     .bind(grant.credentials().map(|credentials| credentials.name.as_str()))
     .bind(grant.credentials().map(|credentials| credentials.password.as_str()))
     .bind(grant.new_email().map(EmailAddress::as_str))
-    .bind((now + purpose.lifetime()).timestamp_millis())
+    .bind(expires_at.timestamp_millis())
+    .bind(used_at.map(|time| time.timestamp_millis()))
     .execute(db)
     .await?;
     Ok(token)
