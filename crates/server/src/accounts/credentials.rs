@@ -145,12 +145,7 @@ impl Accounts {
             return Ok(Err(InvalidToken));
         };
         self.store_password(db, consumed.user, password, now).await?;
-        sqlx::query("UPDATE users SET email_verified_at = coalesce(email_verified_at, ?) WHERE id = ?")
-            .bind(now.timestamp_millis())
-            .bind(consumed.user.to_string())
-            .execute(&mut *db)
-            .await?;
-        tokens::revoke(db, consumed.user, Purpose::Verify).await?;
+        self.confirm(db, consumed.user, now).await?;
         let stored = by_id(db, consumed.user).await?;
         Ok(stored.map(|stored| stored.into_user(&self.admins)).ok_or(InvalidToken))
     }

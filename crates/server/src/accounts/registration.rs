@@ -84,22 +84,39 @@ impl Accounts {
     ) -> Result<Option<User>, Fault> {
         let consumed = tokens::consume(db, token, Purpose::Verify, now).await?;
         let Some(Consumed { user, grant: Grant::Verify(chosen) }) = consumed else { return Ok(None) };
+        if !self.confirm(db, user, now).await? {
+            return Ok(None);
+        }
+        sqlx::query("UPDATE users SET name = ?, password_hash = ? WHERE id = ?")
+            .bind(chosen.name.as_str())
+            .bind(chosen.password.as_str())
+            .bind(user.to_string())
+            .execute(&mut *db)
+            .await?;
+        Ok(by_id(db, user).await?.map(|stored| stored.into_user(&self.admins)))
+    }
+
+    /// Marks the address as confirmed, which ends all links that could do so. The first account of all that gets there becomes the
+    /// administrator where the rule says so: whoever only registers first has proved nothing. Returns `false` when it was confirmed before.
+    pub(super) async fn confirm(
+        &self,
+        db: &mut SqliteConnection,
+        user: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let changed = sqlx::query(
-            "UPDATE users SET name = ?2, password_hash = ?3, email_verified_at = ?4, updated_at = ?4 \
+            "UPDATE users SET email_verified_at = ?2, updated_at = ?2, role = CASE \
+               WHEN ?3 AND NOT EXISTS (SELECT 1 FROM users WHERE email_verified_at IS NOT NULL) THEN 'admin' ELSE role END \
              WHERE id = ?1 AND email_verified_at IS NULL",
         )
         .bind(user.to_string())
-        .bind(chosen.name.as_str())
-        .bind(chosen.password.as_str())
         .bind(now.timestamp_millis())
+        .bind(self.admins == AdminRule::FirstUser)
         .execute(&mut *db)
         .await?;
-        if changed.rows_affected() == 0 {
-            return Ok(None);
-        }
         // The one that was just used up as well: with it goes its copy of the password's hash.
         tokens::revoke(db, user, Purpose::Verify).await?;
-        Ok(by_id(db, user).await?.map(|stored| stored.into_user(&self.admins)))
+        Ok(changed.rows_affected() == 1)
     }
 
     /// Removes accounts that were never confirmed once none of their links is left. Those that are disabled stay: somebody meant them to.
@@ -127,9 +144,8 @@ impl Accounts {
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random::bytes()?).into_uuid();
         let id: Option<String> = sqlx::query_scalar(
-            "INSERT INTO users (id, email, name, password_hash, role, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, CASE WHEN ?5 AND NOT EXISTS (SELECT 1 FROM users) THEN 'admin' ELSE 'user' END, ?6, ?6) \
-             ON CONFLICT (email) DO UPDATE SET name = ?3, password_hash = ?4, updated_at = ?6 \
+            "INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
+             ON CONFLICT (email) DO UPDATE SET name = ?3, password_hash = ?4, updated_at = ?5 \
              WHERE users.email_verified_at IS NULL AND users.disabled_at IS NULL \
              RETURNING id",
         )
@@ -137,7 +153,6 @@ impl Accounts {
         .bind(email.as_str())
         .bind(chosen.name.as_str())
         .bind(chosen.password.as_str())
-        .bind(self.admins == AdminRule::FirstUser)
         .bind(now.timestamp_millis())
         .fetch_optional(db)
         .await?;

@@ -22,7 +22,7 @@ pub(crate) enum Role {
 pub(crate) enum AdminRule {
     /// The account with the configured `admin.email`.
     Email(EmailAddress),
-    /// The first account that was registered; only while listening on loopback.
+    /// The first account that was confirmed; only while listening on loopback.
     FirstUser,
     /// Nobody.
     Nobody,
