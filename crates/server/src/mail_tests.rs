@@ -149,5 +149,6 @@ async fn a_missing_spool_folder_is_an_error() {
 fn no_letter_shows_its_token_in_the_log_line() {
     for letter in [verify(false), Letter::Reset { token: TOKEN }, Letter::EmailChange { token: TOKEN }] {
         assert!(!letter.subject().contains(TOKEN) && !letter.slug().contains(TOKEN));
+        assert!(!format!("{letter:?}").contains(TOKEN), "{letter:?}");
     }
 }

@@ -1,13 +1,14 @@
 //! The texts of our letters.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 
 use crate::config::PublicUrl;
 
-/// What a letter says.
-#[derive(Clone, Debug)]
+/// What a letter says. `Debug` shows only which one it is.
+#[derive(Clone)]
 pub(crate) enum Letter<'a> {
     /// The link that confirms the address of a new account and activates the password of this registration, of which there may be others.
     Verify {
@@ -18,7 +19,7 @@ pub(crate) enum Letter<'a> {
     },
     /// Somebody registered with an address that has an account.
     AlreadyRegistered,
-    /// The link that sets a new password.
+    /// The link that sets a new password. Its page comes with the endpoints that send it.
     Reset { token: &'a str },
     /// The password was changed.
     PasswordChanged,
@@ -73,34 +74,44 @@ impl Letter<'_> {
         let body = match self {
             Self::Verify { token, registered_at, earlier } => verify(url, token, *registered_at, *earlier),
             Self::AlreadyRegistered => format!(
-                "somebody, probably you, tried to register with this e-mail address, which has an account already.\n\
-                 Sign in instead:\n\n{url}/\n\nIf you forgot the password, ask for a new one there. If it was not you, \
-                 nothing has changed.\n"
+                "somebody, probably you, gave this e-mail address for a new account, or as the new address of one. It has an\n\
+                 account already. Sign in to that instead:\n\n{url}/sign-in\n\nIf it was not you, nothing has changed.\n"
             ),
             Self::Reset { token } => format!(
                 "set a new password within one hour:\n\n{url}/reset-password?token={token}\n\n\
                  All devices will be signed out. If you did not ask for this, ignore this mail: nothing has changed.\n"
             ),
-            Self::PasswordChanged => format!(
-                "the password of your account was just changed. If it was not you, ask for a new password at once:\n\n{url}/\n"
-            ),
+            Self::PasswordChanged => {
+                "the password of your account was just changed, and all other devices were signed out.\n\
+                 If it was not you, write at once to those who run this service: somebody else holds your account.\n"
+                    .to_owned()
+            }
             Self::EmailChange { token } => format!(
                 "please confirm within 24 hours that this is the new e-mail address of your account:\n\n\
                  {url}/verify-email?token={token}\n\nUntil then the old one stays. If you did not ask for this, ignore this mail.\n"
             ),
             Self::EmailChanged => format!(
                 "the e-mail address of your account was changed; this old address gets no further mail.\n\
-                 If it was not you, sign in and end the sessions you do not know:\n\n{url}/\n"
+                 If it was not you, write at once to those who run this service: somebody else holds your account. Where you\n\
+                 are still signed in, you can sign out the devices that you do not know:\n\n{url}/devices\n"
             ),
             Self::NewDevice { device } => format!(
                 "your account was used on a device that we did not know:\n\n  Device: {}\n  Place:  {}\n  Time:   {}\n\n\
-                 If it was not you, end that session and change your password:\n\n{url}/\n",
+                 If it was not you, sign out that device:\n\n{url}/devices\n\n\
+                 Then change your password, which somebody else may know. There is no page for that yet; the API has it:\n\n\
+                 PATCH {url}/api/v1/auth/me/password\n",
                 plain(&device.device),
                 plain(&device.place),
                 plain(&device.time),
             ),
         };
         format!("Hello {name},\n\n{body}")
+    }
+}
+
+impl fmt::Debug for Letter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Letter({})", self.slug())
     }
 }
 
