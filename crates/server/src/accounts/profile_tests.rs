@@ -31,6 +31,18 @@ async fn the_address_changes_when_the_new_one_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_change_stands_although_the_old_address_cannot_be_told() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.accounts.request_email_change(&user, &email("new@b.example"), at(1)).await.unwrap();
+    let token = bench.take_token("new@b.example");
+    bench.break_mail();
+    let changed = bench.accounts.verify_email(&token, at(2)).await.unwrap().unwrap();
+    assert_eq!(changed.email.as_str(), "new@b.example");
+    assert_eq!(bench.accounts.find(user.id).await.unwrap(), Some(changed));
+}
+
+#[tokio::test]
 async fn a_taken_address_is_not_told_and_not_taken() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;

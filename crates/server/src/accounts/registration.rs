@@ -71,7 +71,10 @@ impl Accounts {
             return Ok(Err(InvalidToken));
         };
         transaction.commit().await?;
-        self.send(&old.recipient(), &Letter::EmailChanged, now).await?;
+        if let Err(error) = self.send(&old.recipient(), &Letter::EmailChanged, now).await {
+            // It is changed all the same, and the link cannot be tried again.
+            tracing::error!(%error, "the old address could not be told of the new one");
+        }
         Ok(Ok(user))
     }
 

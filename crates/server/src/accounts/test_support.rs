@@ -82,6 +82,11 @@ impl Bench {
         sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(self.accounts.pool()).await.unwrap()
     }
 
+    /// From now on no mail can be sent.
+    pub(crate) fn break_mail(&self) {
+        std::fs::remove_dir_all(&self.data.mail).unwrap();
+    }
+
     /// Closes the account, or opens it again. Its sessions are no business of the accounts.
     pub(crate) async fn disable(&self, user: Uuid, disabled: bool, millis: i64) {
         let mut connection = self.accounts.pool().acquire().await.unwrap();
