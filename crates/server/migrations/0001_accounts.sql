@@ -1,5 +1,6 @@
 -- Accounts of the reference service. Times are whole milliseconds since 1970-01-01 UTC.
 
+-- Before the address is confirmed, name and password are those of its latest registration, and nobody can sign in with them.
 CREATE TABLE users (
     id                TEXT    NOT NULL PRIMARY KEY,  -- UUIDv7, hyphenated
     email             TEXT    NOT NULL UNIQUE,       -- normalised: trimmed, lower case
@@ -12,14 +13,19 @@ CREATE TABLE users (
     updated_at        INTEGER NOT NULL
 ) STRICT;
 
--- Single-use tokens sent by mail; only their SHA-256 is kept.
+CREATE INDEX users_unconfirmed ON users (created_at) WHERE email_verified_at IS NULL;
+
+-- Single-use tokens sent by mail; only their SHA-256 is kept. A 'verify' token holds what its own registration chose, so that
+-- of several registrations of one address the link that is opened decides which one counts.
 CREATE TABLE mail_tokens (
-    hash       BLOB    NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
-    user_id    TEXT    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    purpose    TEXT    NOT NULL CHECK (purpose IN ('verify', 'reset', 'email-change')),
-    new_email  TEXT             CHECK ((new_email IS NOT NULL) = (purpose = 'email-change')),
-    expires_at INTEGER NOT NULL,
-    used_at    INTEGER
+    hash          BLOB    NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    user_id       TEXT    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    purpose       TEXT    NOT NULL CHECK (purpose IN ('verify', 'reset', 'email-change')),
+    name          TEXT             CHECK ((name IS NOT NULL) = (purpose = 'verify')),
+    password_hash TEXT             CHECK ((password_hash IS NOT NULL) = (purpose = 'verify')),
+    new_email     TEXT             CHECK ((new_email IS NOT NULL) = (purpose = 'email-change')),
+    expires_at    INTEGER NOT NULL,
+    used_at       INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX mail_tokens_user ON mail_tokens (user_id, purpose);

@@ -20,7 +20,7 @@ pub(crate) use email::EmailAddress;
 pub(crate) use name::{PersonName, is_unprintable};
 pub(crate) use profile::EmailChange;
 pub(crate) use registration::Registration;
-pub(crate) use sign_in::{Attempted, Origin, Refusal, SignInAttempt, SignedIn};
+pub(crate) use sign_in::{Attempted, Origin, Refusal, SignInAttempt};
 pub(crate) use tokens::InvalidToken;
 pub(crate) use user::{AdminRule, Role, User};
 
@@ -70,9 +70,13 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes up to `limit` each of what has no meaning any more: expired mail tokens, old failures. Returns how many.
+    /// Removes up to `limit` each of what has no meaning any more: expired mail tokens, accounts that were never confirmed and have no link
+    /// left, old failures. Returns how many.
     pub(crate) async fn purge(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
-        Ok(tokens::purge(&self.pool, limit, now).await? + self.lockout.purge(limit, now).await?)
+        // The tokens first: an account goes when its last one has gone.
+        let tokens = tokens::purge(&self.pool, limit, now).await?;
+        let accounts = self.purge_unconfirmed(limit, now).await?;
+        Ok(tokens + accounts + self.lockout.purge(limit, now).await?)
     }
 }
 

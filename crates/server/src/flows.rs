@@ -3,6 +3,7 @@
 //! Every error is a [`Rejection`](crate::problem::Rejection), ready to be answered; pages show its
 //! [`problem`](crate::problem::Rejection::problem) and [`field_errors`](crate::problem::Rejection::field_errors) in their own form.
 
+mod closing;
 mod device_name;
 mod listing;
 mod new_device;
@@ -12,6 +13,8 @@ mod registration;
 mod revocation;
 mod sign_in;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "the administration pages will call them"))]
+pub(crate) use closing::{disable_account, enable_account};
 pub(crate) use device_name::DeviceName;
 pub(crate) use listing::{ListQuery, MAX_PAGE, SessionEntry, list_sessions};
 pub(crate) use password::{NewPasswords, change_password, reauthenticate};

@@ -4,6 +4,10 @@ use super::*;
 
 const TOKEN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
+fn verify(earlier: bool) -> Letter<'static> {
+    Letter::Verify { token: TOKEN, registered_at: now(), earlier }
+}
+
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_795_508_432_123).unwrap()
 }
@@ -32,7 +36,8 @@ async fn the_link_stands_unbroken_on_a_line_of_its_own() {
     for name in ["Ann", "Änne 山"] {
         for url in ["http://127.0.0.1:8080", &long] {
             for (letter, link) in [
-                (Letter::Verify { token: TOKEN }, "verify-email"),
+                (verify(false), "verify-email"),
+                (verify(true), "verify-email"),
                 (Letter::Reset { token: TOKEN }, "reset-password"),
                 (Letter::EmailChange { token: TOKEN }, "verify-email"),
             ] {
@@ -69,6 +74,17 @@ async fn the_headers_are_those_of_a_message() {
 }
 
 #[tokio::test]
+async fn a_confirmation_says_which_registration_it_is_of() {
+    let (_folder, _, only) = spool("Ann", &verify(false), "http://localhost:1").await;
+    let (_folder, _, second) = spool("Ann", &verify(true), "http://localhost:1").await;
+    for text in [&only, &second] {
+        assert!(text.contains("2026-11-24 08:20:32 UTC"), "{text}");
+    }
+    assert!(!only.contains("earlier") && second.contains("An earlier registration of it is waiting too"), "{second}");
+    assert!(second.contains("activates the password that was chosen in the later registration, on 2026"), "{second}");
+}
+
+#[tokio::test]
 async fn a_name_cannot_add_a_header_or_a_line() {
     let evil = [
         "x\r\nBcc: victim@b.example",
@@ -80,7 +96,7 @@ async fn a_name_cannot_add_a_header_or_a_line() {
         "=?utf-8?q?=0D=0ABcc:_victim@b.example?=",
     ];
     for name in evil {
-        let (_folder, _, text) = spool(name, &Letter::Verify { token: TOKEN }, "http://localhost:1").await;
+        let (_folder, _, text) = spool(name, &verify(false), "http://localhost:1").await;
         let (headers, body) = parts(&text);
         let names: Vec<_> = headers.iter().filter_map(|header| header.split(':').next()).collect();
         assert!(!names.iter().any(|name| name.eq_ignore_ascii_case("bcc")), "{name:?}: {headers:?}");
@@ -125,15 +141,14 @@ async fn files_sort_by_time_and_are_the_owners_only() {
 #[tokio::test]
 async fn a_missing_spool_folder_is_an_error() {
     let mailer = Mailer::new("/nonexistent/mail".into(), PublicUrl::parse("http://localhost:1").unwrap());
-    let error = mailer.send(&recipient("Ann"), &Letter::Verify { token: TOKEN }, now()).await.unwrap_err();
+    let error = mailer.send(&recipient("Ann"), &verify(false), now()).await.unwrap_err();
     assert!(matches!(error, MailError::Spool(_)) && !error.to_string().contains(TOKEN));
 }
 
 #[test]
 fn no_letter_shows_its_token_in_the_log_line() {
-    for letter in
-        [Letter::Verify { token: TOKEN }, Letter::Reset { token: TOKEN }, Letter::EmailChange { token: TOKEN }]
-    {
+    for letter in [verify(false), Letter::Reset { token: TOKEN }, Letter::EmailChange { token: TOKEN }] {
         assert!(!letter.subject().contains(TOKEN) && !letter.slug().contains(TOKEN));
+        assert!(!format!("{letter:?}").contains(TOKEN), "{letter:?}");
     }
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::sign_in::{Origin, Refusal};
-use super::tokens::{self, InvalidToken, Purpose};
+use super::sign_in::{Attempted, Origin, Refusal};
+use super::tokens::{self, Grant, InvalidToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, User};
 use crate::mail::Letter;
@@ -18,6 +18,11 @@ use crate::passwords::{Password, Violation, violations};
 pub(crate) struct NewPassword(String);
 
 impl NewPassword {
+    /// A hash that was stored by us.
+    pub(super) fn from_stored(hash: String) -> Self {
+        Self(hash)
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,12 +55,6 @@ pub(crate) enum ChangeRefusal {
     New(#[from] PasswordRefusal),
 }
 
-impl From<Fault> for ChangeRefusal {
-    fn from(fault: Fault) -> Self {
-        Self::New(fault.into())
-    }
-}
-
 impl Accounts {
     /// Checks the rules and hashes.
     pub(crate) async fn hash_new_password(&self, password: Password) -> Result<NewPassword, PasswordRefusal> {
@@ -66,8 +65,8 @@ impl Accounts {
         Ok(NewPassword(self.passwords.hash(password).await.map_err(Fault::from)?))
     }
 
-    /// Checks the current password (with the same lockout as sign-in) and hashes the new one. Stores nothing: that is
-    /// [`Accounts::store_password`], in one transaction with the end of the other sessions.
+    /// Checks the current password, with the delays and the lockout of sign-in, and hashes the new one. Stores nothing: that
+    /// is [`Accounts::store_password`], in one transaction with the end of the other sessions.
     pub(crate) async fn prepare_password_change(
         &self,
         user: &User,
@@ -75,13 +74,15 @@ impl Accounts {
         new: Password,
         origin: &Origin,
         now: DateTime<Utc>,
-    ) -> Result<NewPassword, ChangeRefusal> {
+    ) -> Result<Attempted<NewPassword, ChangeRefusal>, Fault> {
         let same = current == new;
-        self.check_password(user, current, origin, now).await?.outcome.map_err(ChangeRefusal::Current)?;
-        if same {
-            return Err(ChangeRefusal::Same);
-        }
-        Ok(self.hash_new_password(new).await?)
+        let Attempted { delay, outcome } = self.check_password(user, current, origin, now).await?;
+        let outcome = match outcome {
+            Err(refusal) => Err(ChangeRefusal::Current(refusal)),
+            Ok(()) if same => Err(ChangeRefusal::Same),
+            Ok(()) => self.hash_new_password(new).await.map_err(ChangeRefusal::New),
+        };
+        Ok(Attempted { delay, outcome })
     }
 
     /// Stores a password; links for a reset die. Returns `false` when there is no such user.
@@ -119,7 +120,7 @@ impl Accounts {
             return Ok(());
         }
         let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, Purpose::Reset, None, now).await?;
+        let token = tokens::issue(&mut transaction, user.id, &Grant::Reset, now).await?;
         transaction.commit().await?;
         self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await
     }
@@ -144,12 +145,7 @@ impl Accounts {
             return Ok(Err(InvalidToken));
         };
         self.store_password(db, consumed.user, password, now).await?;
-        sqlx::query("UPDATE users SET email_verified_at = coalesce(email_verified_at, ?) WHERE id = ?")
-            .bind(now.timestamp_millis())
-            .bind(consumed.user.to_string())
-            .execute(&mut *db)
-            .await?;
-        tokens::revoke(db, consumed.user, Purpose::Verify).await?;
+        self.confirm(db, consumed.user, now).await?;
         let stored = by_id(db, consumed.user).await?;
         Ok(stored.map(|stored| stored.into_user(&self.admins)).ok_or(InvalidToken))
     }

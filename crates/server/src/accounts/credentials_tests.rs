@@ -29,7 +29,9 @@ async fn a_change_needs_the_current_password_and_another_one_that_is_strong() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;
     let change = async |current: &str, new: &str| {
-        bench.accounts.prepare_password_change(&user, password(current), password(new), &origin(), at(1)).await
+        let change =
+            bench.accounts.prepare_password_change(&user, password(current), password(new), &origin(), at(1)).await;
+        change.unwrap().outcome
     };
     assert!(matches!(change("wrong", NEW).await, Err(ChangeRefusal::Current(Refusal::WrongCredentials))));
     assert!(matches!(change(PASSWORD, PASSWORD).await, Err(ChangeRefusal::Same)));
@@ -110,7 +112,7 @@ async fn unknown_and_disabled_accounts_get_no_link() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;
     bench.accounts.request_reset(&email("x@b.example"), at(1)).await.unwrap();
-    bench.accounts.set_disabled(user.id, true, at(1)).await.unwrap();
+    bench.disable(user.id, true, 1).await;
     bench.accounts.request_reset(&email("a@b.example"), at(2)).await.unwrap();
     assert_eq!(bench.take_mail(), []);
 }

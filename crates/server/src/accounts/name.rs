@@ -24,6 +24,11 @@ impl PersonName {
         }
     }
 
+    /// A name that was stored by us.
+    pub(super) fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -1,10 +1,11 @@
 //! Changes that users, or administrators, make to an account.
 
 use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::tokens::{self, Purpose};
-use super::user::by_email;
+use super::tokens::{self, Consumed, Grant, Purpose};
+use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, PersonName, User};
 use crate::mail::{Letter, Recipient};
 
@@ -37,7 +38,9 @@ impl Accounts {
     /// Mails the link that makes `new_email` the address of the account.
     ///
     /// # Security
-    /// For an address that another account has, its owner is told instead; the result is the same.
+    /// For an address that another account has, its owner is told instead. The result is the same, and so is what is written: earlier links
+    /// of the account die, a token is committed, one mail is sent. An address that somebody registered and
+    /// never confirmed is free: nobody can keep it from its owner.
     pub(crate) async fn request_email_change(
         &self,
         user: &User,
@@ -47,27 +50,68 @@ impl Accounts {
         if user.email == *new_email {
             return Ok(EmailChange::Unchanged);
         }
-        if let Some(owner) = by_email(&self.pool, new_email).await? {
-            let owner = owner.into_user(&self.admins);
+        let grant = Grant::EmailChange(new_email.clone());
+        // The lock at once: the transaction never has to wait for it in its middle.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let owner = by_email(&mut *transaction, new_email).await?.map(|stored| stored.into_user(&self.admins));
+        if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
+            tokens::issue_spent(&mut transaction, user.id, &grant, now).await?;
+            transaction.commit().await?;
             self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
-            return Ok(EmailChange::Pending);
+        } else {
+            let token = tokens::issue(&mut transaction, user.id, &grant, now).await?;
+            transaction.commit().await?;
+            let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
+            self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
         }
-        let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, Purpose::EmailChange, Some(new_email), now).await?;
-        transaction.commit().await?;
-        let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
-        self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
         Ok(EmailChange::Pending)
     }
 
-    /// Closes the account to sign-in, or opens it again. End its sessions too. Returns `false` when there is no such user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the administration pages will call it"))]
-    pub(crate) async fn set_disabled(&self, user: Uuid, disabled: bool, now: DateTime<Utc>) -> Result<bool, Fault> {
+    /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account before and after; nothing when it is no such link, or when
+    /// somebody else took the address meanwhile.
+    pub(super) async fn confirm_email_change(
+        &self,
+        db: &mut SqliteConnection,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(User, User)>, Fault> {
+        let consumed = tokens::consume(db, token, Purpose::EmailChange, now).await?;
+        let Some(Consumed { user, grant: Grant::EmailChange(new_email) }) = consumed else { return Ok(None) };
+        let Some(old) = by_id(&mut *db, user).await? else { return Ok(None) };
+        sqlx::query("DELETE FROM users WHERE email = ? AND email_verified_at IS NULL AND disabled_at IS NULL")
+            .bind(new_email.as_str())
+            .execute(&mut *db)
+            .await?;
+        let changed =
+            sqlx::query("UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3")
+                .bind(now.timestamp_millis())
+                .bind(new_email.as_str())
+                .bind(user.to_string())
+                .execute(&mut *db)
+                .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(None);
+        }
+        // A link for a new password that lies in the old mailbox must not open the account any more.
+        tokens::revoke(db, user, Purpose::Reset).await?;
+        let Some(new) = by_id(db, user).await? else { return Ok(None) };
+        Ok(Some((old.into_user(&self.admins), new.into_user(&self.admins))))
+    }
+
+    /// Closes the account to sign-in, or opens it again, in the caller's transaction with the end of its sessions. Returns `false` when
+    /// there is no such user.
+    pub(crate) async fn set_disabled(
+        &self,
+        db: &mut SqliteConnection,
+        user: Uuid,
+        disabled: bool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let done = sqlx::query("UPDATE users SET disabled_at = ?, updated_at = ? WHERE id = ?")
             .bind(disabled.then(|| now.timestamp_millis()))
             .bind(now.timestamp_millis())
             .bind(user.to_string())
-            .execute(&self.pool)
+            .execute(db)
             .await?;
         Ok(done.rows_affected() == 1)
     }

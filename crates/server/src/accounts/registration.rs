@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::tokens::{self, InvalidToken, Purpose};
+use super::tokens::{self, Consumed, Credentials, Grant, InvalidToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, AdminRule, EmailAddress, Fault, PasswordRefusal, PersonName, User};
 use crate::mail::{Letter, Recipient};
@@ -23,32 +23,37 @@ impl Accounts {
     /// Makes an account that waits for the confirmation of its address.
     ///
     /// # Behaviour
-    /// - Whether the address is taken cannot be observed: the same result, one password hash, one mail.
-    /// - The owner of a taken address is told by mail; nothing else changes.
-    /// - An account that was never confirmed is replaced: the last registration counts, earlier links die.
+    /// - Whether the address is taken cannot be observed: the same result, one password hash, one commit that writes a token, one mail.
+    /// - The owner of a taken address is told by mail; nothing of the account changes.
+    /// - An address that was never confirmed can be registered again. Each registration waits beside the others with its own name, password
+    ///   and link, and the link that is opened decides.
     /// - A dropped future may leave the account without its mail; registering again sends it.
+    ///
+    /// # Security
+    /// Were the last registration the one that counts, a stranger could register an address once more and have its owner, who opens the
+    /// newest mail, activate the stranger's password. The mail tells the registrations apart by their time.
     pub(crate) async fn register(&self, registration: Registration, now: DateTime<Utc>) -> Result<(), PasswordRefusal> {
         let Registration { email, name, password } = registration;
-        let hash = self.hash_new_password(password).await?;
+        let password = self.hash_new_password(password).await?;
+        let chosen = Credentials { name, password };
         let mut transaction = self.pool.begin().await.map_err(Fault::from)?;
-        let made = self.insert(&mut transaction, &email, &name, hash.as_str(), now).await?;
-        if let Some(id) = made {
-            let token = tokens::issue(&mut transaction, id, Purpose::Verify, None, now).await?;
+        if let Some(id) = self.insert(&mut transaction, &email, &chosen, now).await? {
+            let earlier = tokens::is_pending(&mut transaction, id, Purpose::Verify, now).await?;
+            let recipient = Recipient { name: chosen.name.as_str().to_owned(), email };
+            let token = tokens::issue(&mut transaction, id, &Grant::Verify(chosen), now).await?;
             transaction.commit().await.map_err(Fault::from)?;
-            let recipient = Recipient { name: name.as_str().to_owned(), email };
-            self.send(&recipient, &Letter::Verify { token: token.expose() }, now).await?;
-        } else {
-            let owner = by_email(&mut *transaction, &email).await.map_err(Fault::from)?;
-            transaction.rollback().await.map_err(Fault::from)?;
-            if let Some(owner) = owner {
-                let owner = owner.into_user(&self.admins);
-                self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
-            }
+            let letter = Letter::Verify { token: token.expose(), registered_at: now, earlier };
+            return Ok(self.send(&recipient, &letter, now).await?);
         }
-        Ok(())
+        let owner = by_email(&mut *transaction, &email).await.map_err(Fault::from)?;
+        let owner = owner.ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))?.into_user(&self.admins);
+        tokens::issue_spent(&mut transaction, owner.id, &Grant::Verify(chosen), now).await?;
+        transaction.commit().await.map_err(Fault::from)?;
+        Ok(self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?)
     }
 
-    /// Confirms the address of a new account, or the new address of an old one.
+    /// Confirms the address of a new account, or the new address of an old one. A new account gets the name and the password of the
+    /// registration whose link this is; the links of the others die.
     ///
     /// # Errors
     /// The token is unknown, used or expired, or somebody else took the new address meanwhile.
@@ -58,68 +63,99 @@ impl Accounts {
         now: DateTime<Utc>,
     ) -> Result<Result<User, InvalidToken>, Fault> {
         let mut transaction = self.pool.begin().await?;
-        let millis = now.timestamp_millis();
-        let (user, old_email) =
-            if let Some(consumed) = tokens::consume(&mut transaction, token, Purpose::Verify, now).await? {
-                sqlx::query(
-                "UPDATE users SET email_verified_at = coalesce(email_verified_at, ?1), updated_at = ?1 WHERE id = ?2",
-            )
-            .bind(millis)
-            .bind(consumed.user.to_string())
-            .execute(&mut *transaction)
-            .await?;
-                (consumed.user, None)
-            } else if let Some(consumed) = tokens::consume(&mut transaction, token, Purpose::EmailChange, now).await? {
-                let old = by_id(&mut *transaction, consumed.user).await?.map(|stored| stored.into_user(&self.admins));
-                let new_email = consumed.new_email.as_ref().map(EmailAddress::as_str);
-                let changed = sqlx::query(
-                    "UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3",
-                )
-                .bind(millis)
-                .bind(new_email)
-                .bind(consumed.user.to_string())
-                .execute(&mut *transaction)
-                .await?;
-                if changed.rows_affected() == 0 {
-                    return Ok(Err(InvalidToken));
-                }
-                // A link for a new password that lies in the old mailbox must not open the account any more.
-                tokens::revoke(&mut transaction, consumed.user, Purpose::Reset).await?;
-                (consumed.user, old)
-            } else {
-                return Ok(Err(InvalidToken));
-            };
-        let stored = by_id(&mut *transaction, user).await?.ok_or(sqlx::Error::RowNotFound)?;
-        transaction.commit().await?;
-        if let Some(old) = old_email {
-            self.send(&old.recipient(), &Letter::EmailChanged, now).await?;
+        if let Some(user) = self.confirm_registration(&mut transaction, token, now).await? {
+            transaction.commit().await?;
+            return Ok(Ok(user));
         }
-        Ok(Ok(stored.into_user(&self.admins)))
+        let Some((old, user)) = self.confirm_email_change(&mut transaction, token, now).await? else {
+            return Ok(Err(InvalidToken));
+        };
+        transaction.commit().await?;
+        if let Err(error) = self.send(&old.recipient(), &Letter::EmailChanged, now).await {
+            // It is changed all the same, and the link cannot be tried again.
+            tracing::error!(%error, "the old address could not be told of the new one");
+        }
+        Ok(Ok(user))
     }
 
-    /// Inserts the user, or replaces one that was never confirmed. Returns nothing when the address is taken.
+    /// Activates what the link's own registration chose. Returns nothing when it is no such link.
+    async fn confirm_registration(
+        &self,
+        db: &mut SqliteConnection,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>, Fault> {
+        let consumed = tokens::consume(db, token, Purpose::Verify, now).await?;
+        let Some(Consumed { user, grant: Grant::Verify(chosen) }) = consumed else { return Ok(None) };
+        if !self.confirm(db, user, now).await? {
+            return Ok(None);
+        }
+        sqlx::query("UPDATE users SET name = ?, password_hash = ? WHERE id = ?")
+            .bind(chosen.name.as_str())
+            .bind(chosen.password.as_str())
+            .bind(user.to_string())
+            .execute(&mut *db)
+            .await?;
+        Ok(by_id(db, user).await?.map(|stored| stored.into_user(&self.admins)))
+    }
+
+    /// Marks the address as confirmed, which ends all links that could do so. The first account of all that gets there becomes the
+    /// administrator where the rule says so: whoever only registers first has proved nothing. Returns `false` when it was confirmed before.
+    pub(super) async fn confirm(
+        &self,
+        db: &mut SqliteConnection,
+        user: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
+        let changed = sqlx::query(
+            "UPDATE users SET email_verified_at = ?2, updated_at = ?2, role = CASE \
+               WHEN ?3 AND NOT EXISTS (SELECT 1 FROM users WHERE email_verified_at IS NOT NULL) THEN 'admin' ELSE role END \
+             WHERE id = ?1 AND email_verified_at IS NULL",
+        )
+        .bind(user.to_string())
+        .bind(now.timestamp_millis())
+        .bind(self.admins == AdminRule::FirstUser)
+        .execute(&mut *db)
+        .await?;
+        // The one that was just used up as well: with it goes its copy of the password's hash.
+        tokens::revoke(db, user, Purpose::Verify).await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// Removes accounts that were never confirmed once none of their links is left. Those that are disabled stay: somebody meant them to.
+    pub(super) async fn purge_unconfirmed(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
+        let done = sqlx::query(
+            "DELETE FROM users WHERE id IN (SELECT id FROM users \
+             WHERE email_verified_at IS NULL AND disabled_at IS NULL AND created_at <= ?1 \
+             AND NOT EXISTS (SELECT 1 FROM mail_tokens WHERE user_id = users.id) ORDER BY created_at LIMIT ?2)",
+        )
+        .bind((now - Purpose::Verify.lifetime()).timestamp_millis())
+        .bind(limit)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Inserts the user, or notes the latest registration of one that was never confirmed. Returns nothing when the address is taken.
     async fn insert(
         &self,
         db: &mut SqliteConnection,
         email: &EmailAddress,
-        name: &PersonName,
-        password_hash: &str,
+        chosen: &Credentials,
         now: DateTime<Utc>,
     ) -> Result<Option<Uuid>, Fault> {
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random::bytes()?).into_uuid();
         let id: Option<String> = sqlx::query_scalar(
-            "INSERT INTO users (id, email, name, password_hash, role, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, CASE WHEN ?5 AND NOT EXISTS (SELECT 1 FROM users) THEN 'admin' ELSE 'user' END, ?6, ?6) \
-             ON CONFLICT (email) DO UPDATE SET name = ?3, password_hash = ?4, updated_at = ?6 \
+            "INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
+             ON CONFLICT (email) DO UPDATE SET name = ?3, password_hash = ?4, updated_at = ?5 \
              WHERE users.email_verified_at IS NULL AND users.disabled_at IS NULL \
              RETURNING id",
         )
         .bind(id.to_string())
         .bind(email.as_str())
-        .bind(name.as_str())
-        .bind(password_hash)
-        .bind(self.admins == AdminRule::FirstUser)
+        .bind(chosen.name.as_str())
+        .bind(chosen.password.as_str())
         .bind(now.timestamp_millis())
         .fetch_optional(db)
         .await?;

@@ -1,13 +1,19 @@
 //! Registration and confirmation, as seen from outside and from the mailbox.
 
-use chrono::TimeDelta;
-
 use super::*;
-use crate::accounts::Role;
 use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
+use crate::accounts::{Origin, Refusal, Role, SignInAttempt};
 use crate::passwords::Violation;
 
 const HOUR: i64 = 3_600_000;
+const OTHER: &str = "Battery-Staple-8";
+
+/// What comes of signing in to `a@b.example`.
+async fn outcome(bench: &Bench, typed: &str, millis: i64) -> Result<Uuid, Refusal> {
+    let origin = Origin { address: "203.0.113.7".parse().unwrap(), device: None };
+    let attempt = SignInAttempt { email: email("a@b.example"), password: password(typed), origin };
+    bench.accounts.sign_in(attempt, at(millis)).await.unwrap().outcome.map(|signed_in| signed_in.user.id)
+}
 
 #[tokio::test]
 async fn a_new_account_waits_for_its_confirmation() {
@@ -71,16 +77,53 @@ async fn a_taken_address_is_told_to_its_owner_only() {
     assert_eq!(bench.accounts.find(owner.id).await.unwrap(), Some(owner), "nothing changed");
 }
 
+/// Of two registrations of an address, the one whose link is opened counts, whichever it is.
 #[tokio::test]
-async fn an_account_that_was_never_confirmed_is_replaced() {
+async fn the_link_that_is_opened_decides_which_registration_counts() {
+    let chosen = [("Ann", PASSWORD), ("Mallory", OTHER)];
+    for opened in [0, 1] {
+        let bench = Bench::new().await;
+        let mut links = Vec::new();
+        for (millis, (name, typed)) in (0..).zip(chosen) {
+            bench.register_with("a@b.example", name, typed, millis).await;
+            links.push(bench.take_token("a@b.example"));
+        }
+        let user = bench.accounts.verify_email(&links[opened], at(5)).await.unwrap().unwrap();
+        assert_eq!((user.name.as_str(), user.created_at), (chosen[opened].0, at(0)));
+        assert_eq!(outcome(&bench, chosen[opened].1, 6).await, Ok(user.id));
+        assert_eq!(outcome(&bench, chosen[1 - opened].1, 6).await, Err(Refusal::WrongCredentials));
+        assert_eq!(bench.accounts.verify_email(&links[1 - opened], at(7)).await.unwrap(), Err(InvalidToken));
+        assert_eq!(outcome(&bench, chosen[opened].1, 8).await, Ok(user.id), "the other link has changed nothing");
+    }
+}
+
+#[tokio::test]
+async fn no_copy_of_a_password_stays_behind_a_confirmation() {
     let bench = Bench::new().await;
-    bench.register("a@b.example", "Mallory", 0).await;
-    let early = bench.take_token("a@b.example");
+    bench.register("a@b.example", "Ann", 0).await;
     bench.register("a@b.example", "Ann", 1).await;
-    let late = bench.take_token("a@b.example");
-    assert_eq!(bench.accounts.verify_email(&early, at(2)).await.unwrap(), Err(InvalidToken));
-    let user = bench.accounts.verify_email(&late, at(2)).await.unwrap().unwrap();
-    assert_eq!((user.name.as_str(), user.created_at), ("Ann", at(0)));
+    let token = bench.take_mail().pop().unwrap().2.unwrap();
+    bench.accounts.verify_email(&token, at(2)).await.unwrap().unwrap();
+    assert_eq!(bench.tokens().await, 0);
+}
+
+#[tokio::test]
+async fn a_later_registration_says_that_an_earlier_one_is_waiting() {
+    let bench = Bench::new().await;
+    for (millis, earlier) in [(0, false), (1, true), (24 * HOUR, true), (48 * HOUR, false)] {
+        bench.register("a@b.example", "Ann", millis).await;
+        let text = bench.take_text();
+        assert_eq!(text.contains("An earlier registration"), earlier, "{millis}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_account_knows_the_password_of_its_latest_registration() {
+    let bench = Bench::new().await;
+    bench.register("a@b.example", "Ann", 0).await;
+    bench.register_with("a@b.example", "Ann", OTHER, 1).await;
+    assert_eq!(outcome(&bench, OTHER, 2).await, Err(Refusal::NotVerified));
+    assert_eq!(outcome(&bench, PASSWORD, 2).await, Err(Refusal::WrongCredentials));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +146,25 @@ async fn registrations_of_one_address_at_once_make_one_account() {
     for (_, _, token) in bench.take_mail() {
         good += u32::from(bench.accounts.verify_email(&token.unwrap(), at(1)).await.unwrap().is_ok());
     }
-    assert_eq!(good, 1, "only the last link works");
+    assert_eq!(good, 1, "the first link that is opened ends the others");
+}
+
+#[tokio::test]
+async fn a_taken_address_costs_the_same_commit_as_a_free_one() {
+    let bench = Bench::new().await;
+    bench.verified_user("taken@b.example").await;
+    for address in ["free@b.example", "taken@b.example"] {
+        let (before, mut watcher) = (bench.tokens().await, bench.accounts.pool().acquire().await.unwrap());
+        let version = async |watcher: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(watcher).await.unwrap()
+        };
+        let unchanged = version(&mut watcher).await;
+        bench.register(address, "Ann", 1).await;
+        assert_eq!(bench.tokens().await, before + 1, "{address}");
+        assert_ne!(version(&mut watcher).await, unchanged, "{address}: another connection has committed");
+        assert_eq!(bench.take_mail().len(), 1, "{address}");
+    }
+    assert_eq!(bench.accounts.purge(100, at(1)).await.unwrap(), 1, "that of the taken one has expired");
 }
 
 #[tokio::test]
@@ -137,6 +198,30 @@ async fn the_administrator_is_who_the_rule_says() {
 }
 
 #[tokio::test]
+async fn whoever_only_registers_first_is_no_administrator() {
+    let bench = Bench::new().await;
+    bench.register("first@b.example", "Mallory", 0).await;
+    let late = bench.take_token("first@b.example");
+    assert_eq!(bench.verified_user("second@b.example").await.role, Role::Admin, "the first one that is confirmed");
+    let first = bench.accounts.verify_email(&late, at(2)).await.unwrap().unwrap();
+    assert_eq!(first.role, Role::User);
+    assert_eq!(bench.accounts.find_by_email(&first.email).await.unwrap().unwrap().role, Role::User);
+}
+
+#[tokio::test]
+async fn a_new_password_by_mail_confirms_the_first_administrator_too() {
+    let bench = Bench::new().await;
+    bench.register("first@b.example", "Ann", 0).await;
+    bench.take_mail();
+    bench.accounts.request_reset(&email("first@b.example"), at(1)).await.unwrap();
+    let token = bench.take_token("first@b.example");
+    let hash = bench.accounts.hash_new_password(password(OTHER)).await.unwrap();
+    let mut connection = bench.accounts.pool().acquire().await.unwrap();
+    let user = bench.accounts.reset_password(&mut connection, &token, &hash, at(2)).await.unwrap().unwrap();
+    assert_eq!((user.role, user.email_verified_at), (Role::Admin, Some(at(2))));
+}
+
+#[tokio::test]
 async fn the_first_users_role_ends_when_the_server_leaves_loopback() {
     let bench = Bench::new().await;
     let first = bench.verified_user("first@b.example").await;
@@ -146,9 +231,36 @@ async fn the_first_users_role_ends_when_the_server_leaves_loopback() {
 }
 
 #[tokio::test]
-async fn expired_tokens_are_purged() {
+async fn what_was_never_confirmed_is_purged_with_its_last_link() {
     let bench = Bench::new().await;
-    bench.register("a@b.example", "Ann", 0).await;
+    let confirmed = bench.verified_user("a@b.example").await;
+    for (address, millis) in [("never@b.example", 0), ("again@b.example", 0), ("again@b.example", HOUR)] {
+        bench.register(address, "Ann", millis).await;
+    }
+    bench.register("closed@b.example", "Ann", 0).await;
+    let closed = bench.accounts.find_by_email(&email("closed@b.example")).await.unwrap().unwrap();
+    bench.disable(closed.id, true, 1).await;
+    let left = async || {
+        let addresses = "SELECT email FROM users ORDER BY email";
+        sqlx::query_scalar::<_, String>(addresses).fetch_all(bench.accounts.pool()).await.unwrap()
+    };
     assert_eq!(bench.accounts.purge(100, at(24 * HOUR - 1)).await.unwrap(), 0);
-    assert_eq!(bench.accounts.purge(100, at(0) + TimeDelta::days(1)).await.unwrap(), 1);
+    assert_eq!(bench.accounts.purge(100, at(24 * HOUR)).await.unwrap(), 4, "three links and an account");
+    assert_eq!(left().await, ["a@b.example", "again@b.example", "closed@b.example"]);
+    assert_eq!(bench.accounts.purge(100, at(25 * HOUR)).await.unwrap(), 2);
+    assert_eq!(left().await, ["a@b.example", "closed@b.example"]);
+    assert_eq!(bench.accounts.find(confirmed.id).await.unwrap(), Some(confirmed));
+}
+
+#[tokio::test]
+async fn the_clean_up_takes_no_more_than_it_is_told() {
+    let bench = Bench::new().await;
+    for address in ["a@b.example", "b@b.example", "c@b.example"] {
+        bench.register(address, "Ann", 0).await;
+    }
+    let mut removed = Vec::new();
+    for _ in 0..4 {
+        removed.push(bench.accounts.purge(1, at(24 * HOUR)).await.unwrap());
+    }
+    assert_eq!(removed, [2, 2, 2, 0], "a link and its account each");
 }

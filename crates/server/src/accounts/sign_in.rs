@@ -1,12 +1,13 @@
 //! Signing in with address and password.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use super::lockout::{self, Admission, Source, Target};
-use super::user::by_email;
+use super::user::{by_email, by_id};
 use super::{Accounts, DeviceToken, EmailAddress, Fault, User};
 use crate::passwords::Password;
 
@@ -30,9 +31,21 @@ pub(crate) struct SignInAttempt {
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
     pub(crate) user: User,
+    /// What the password was checked against.
+    checked: CheckedHash,
     /// The account knows the device that was named.
     #[cfg_attr(not(test), expect(dead_code, reason = "the audit trail of sign-ins will tell it"))]
     pub(crate) device_known: bool,
+}
+
+/// A stored hash. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+struct CheckedHash(String);
+
+impl fmt::Debug for CheckedHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckedHash(***)")
+    }
 }
 
 /// Why not.
@@ -54,10 +67,10 @@ pub(crate) enum Refusal {
 /// An answer, and how long to hold it back.
 #[derive(Clone, Debug)]
 #[must_use = "wait for `delay` before the outcome is told"]
-pub(crate) struct Attempted<T> {
+pub(crate) struct Attempted<T, E = Refusal> {
     /// Grows with the failures; the same whether the password is right or wrong.
     pub(crate) delay: Duration,
-    pub(crate) outcome: Result<T, Refusal>,
+    pub(crate) outcome: Result<T, E>,
 }
 
 impl Accounts {
@@ -82,13 +95,30 @@ impl Accounts {
         let device_known = matches!(source, Source::Device(_));
         let Attempted { delay, outcome } =
             self.try_password(&Target::new(&email), &source, hash.as_deref(), password, now).await?;
-        let outcome = outcome.and_then(|()| match user {
-            Some(user) if user.disabled_at.is_some() => Err(Refusal::Disabled),
-            Some(user) if user.email_verified_at.is_none() => Err(Refusal::NotVerified),
-            Some(user) => Ok(SignedIn { user, device_known }),
-            None => Err(Refusal::WrongCredentials),
+        let outcome = outcome.and_then(|()| match (user, hash) {
+            (Some(user), _) if user.disabled_at.is_some() => Err(Refusal::Disabled),
+            (Some(user), _) if user.email_verified_at.is_none() => Err(Refusal::NotVerified),
+            (Some(user), Some(hash)) => Ok(SignedIn { user, checked: CheckedHash(hash), device_known }),
+            _ => Err(Refusal::WrongCredentials),
         });
         Ok(Attempted { delay, outcome })
+    }
+
+    /// Asked once the session of a sign-in exists: whether the password is still the stored one, and the account open.
+    ///
+    /// # Security
+    /// Between the check of the password and the beginning of the session lie a password hash and a delay. A change that ended the
+    /// account's sessions in between has not ended this one, which began after it: the caller ends it when this says no. Whoever changes an
+    /// account holds the lock of writers from the end of the sessions to the commit, and so the answer waits for that lock.
+    pub(crate) async fn still_admits(&self, signed_in: &SignedIn) -> Result<Result<(), Refusal>, Fault> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let stored = by_id(&mut *transaction, signed_in.user.id).await?;
+        transaction.rollback().await?;
+        let Some(stored) = stored.filter(|stored| stored.password_hash == signed_in.checked.0) else {
+            return Ok(Err(Refusal::WrongCredentials));
+        };
+        let disabled = stored.into_user(&self.admins).disabled_at.is_some();
+        Ok(if disabled { Err(Refusal::Disabled) } else { Ok(()) })
     }
 
     /// Checks the password of a signed-in user again (step-up, password change), with the same lockout: a stolen session

@@ -50,12 +50,12 @@ async fn what_is_wrong_with_an_account_is_told_after_the_right_password_only() {
     bench.register("new@b.example", "New", 0).await;
     bench.take_mail();
     let disabled = bench.verified_user("off@b.example").await;
-    bench.accounts.set_disabled(disabled.id, true, at(1)).await.unwrap();
+    bench.disable(disabled.id, true, 1).await;
     for (address, refusal) in [("new@b.example", Refusal::NotVerified), ("off@b.example", Refusal::Disabled)] {
         assert_eq!(outcome(&bench, attempt(address, "wrong")).await.unwrap_err(), Refusal::WrongCredentials);
         assert_eq!(outcome(&bench, attempt(address, PASSWORD)).await.unwrap_err(), refusal);
     }
-    bench.accounts.set_disabled(disabled.id, false, at(2)).await.unwrap();
+    bench.disable(disabled.id, false, 2).await;
     assert!(outcome(&bench, attempt("off@b.example", PASSWORD)).await.is_ok());
 }
 
@@ -72,6 +72,30 @@ async fn a_known_device_gets_in_while_its_block_is_locked() {
     assert!(outcome(&bench, with(device)).await.unwrap().device_known);
     let stranger = outcome(&bench, with(DeviceToken::generate().unwrap())).await.unwrap_err();
     assert!(matches!(stranger, Refusal::Locked { .. }), "a device of its own making is not known");
+}
+
+#[tokio::test]
+async fn a_sign_in_holds_while_password_and_account_stay_as_they_were() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    let signed_in = outcome(&bench, attempt("a@b.example", PASSWORD)).await.unwrap();
+    assert!(!format!("{signed_in:?}").contains("argon2"), "the hash is not shown");
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Ok(()));
+    bench.disable(user.id, true, 11).await;
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Err(Refusal::Disabled));
+    bench.disable(user.id, false, 12).await;
+    // The same password, hashed again: it was changed all the same.
+    let hash = bench.accounts.hash_new_password(password(PASSWORD)).await.unwrap();
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    bench.accounts.store_password(&mut transaction, user.id, &hash, at(13)).await.unwrap();
+    let asked = bench.accounts.still_admits(&signed_in);
+    tokio::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut asked).await;
+    assert!(early.is_err(), "a change that is about to commit is waited for");
+    transaction.commit().await.unwrap();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::WrongCredentials));
+    sqlx::query("DELETE FROM users").execute(bench.accounts.pool()).await.unwrap();
+    assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Err(Refusal::WrongCredentials));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Accounts in a folder of their own, and a look into the spooled mail.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{Accounts, AdminRule, EmailAddress, PersonName, Registration, User};
 use crate::config::{PublicUrl, Settings};
@@ -50,11 +51,12 @@ impl Bench {
     }
 
     pub(crate) async fn register(&self, address: &str, name: &str, millis: i64) {
-        let registration = Registration {
-            email: email(address),
-            name: PersonName::parse(name).unwrap(),
-            password: password(PASSWORD),
-        };
+        self.register_with(address, name, PASSWORD, millis).await;
+    }
+
+    pub(crate) async fn register_with(&self, address: &str, name: &str, typed: &str, millis: i64) {
+        let registration =
+            Registration { email: email(address), name: PersonName::parse(name).unwrap(), password: password(typed) };
         self.accounts.register(registration, at(millis)).await.unwrap();
     }
 
@@ -63,6 +65,32 @@ impl Bench {
         self.register(address, "Ann", 0).await;
         let token = self.take_token(address);
         self.accounts.verify_email(&token, at(0)).await.unwrap().unwrap()
+    }
+
+    /// The only mail as it was spooled; the spool is empty afterwards.
+    pub(crate) fn take_text(&self) -> String {
+        let mut paths = std::fs::read_dir(&self.data.mail).unwrap().map(|entry| entry.unwrap().path());
+        let path = paths.next().unwrap();
+        assert!(paths.next().is_none(), "more than one mail");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        text
+    }
+
+    /// How many mail tokens are stored, good or not.
+    pub(crate) async fn tokens(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(self.accounts.pool()).await.unwrap()
+    }
+
+    /// From now on no mail can be sent.
+    pub(crate) fn break_mail(&self) {
+        std::fs::remove_dir_all(&self.data.mail).unwrap();
+    }
+
+    /// Closes the account, or opens it again. Its sessions are no business of the accounts.
+    pub(crate) async fn disable(&self, user: Uuid, disabled: bool, millis: i64) {
+        let mut connection = self.accounts.pool().acquire().await.unwrap();
+        assert!(self.accounts.set_disabled(&mut connection, user, disabled, at(millis)).await.unwrap());
     }
 
     /// Kind, recipient and token of each spooled mail, oldest first; the spool is empty afterwards.

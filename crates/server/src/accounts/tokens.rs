@@ -6,11 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{EmailAddress, Fault};
+use super::{EmailAddress, Fault, NewPassword, PersonName};
 use crate::random;
 
 /// The token is unknown, expired or used; which of them is nobody's business.
@@ -35,11 +36,58 @@ impl Purpose {
         }
     }
 
-    fn lifetime(self) -> TimeDelta {
+    pub(super) fn lifetime(self) -> TimeDelta {
         match self {
             Self::Verify | Self::EmailChange => TimeDelta::hours(24),
             Self::Reset => TimeDelta::hours(1),
         }
+    }
+}
+
+/// What a token gives to whoever opens its link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// The account, with what this registration chose.
+    Verify(Credentials),
+    /// A new password.
+    Reset,
+    /// This address.
+    EmailChange(EmailAddress),
+}
+
+/// What somebody chose at registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) name: PersonName,
+    pub(super) password: NewPassword,
+}
+
+impl Grant {
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Verify(_) => Purpose::Verify,
+            Self::Reset => Purpose::Reset,
+            Self::EmailChange(_) => Purpose::EmailChange,
+        }
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        if let Self::Verify(credentials) = self { Some(credentials) } else { None }
+    }
+
+    fn new_email(&self) -> Option<&EmailAddress> {
+        if let Self::EmailChange(email) = self { Some(email) } else { None }
+    }
+
+    fn of_row(purpose: Purpose, row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(match purpose {
+            Purpose::Verify => Self::Verify(Credentials {
+                name: PersonName::from_stored(row.try_get("name")?),
+                password: NewPassword::from_stored(row.try_get("password_hash")?),
+            }),
+            Purpose::Reset => Self::Reset,
+            Purpose::EmailChange => Self::EmailChange(EmailAddress::from_stored(row.try_get("new_email")?)),
+        })
     }
 }
 
@@ -67,28 +115,75 @@ impl fmt::Debug for MailToken {
 #[derive(Debug)]
 pub(super) struct Consumed {
     pub(super) user: Uuid,
-    pub(super) new_email: Option<EmailAddress>,
+    pub(super) grant: Grant,
 }
 
-/// Makes a token; earlier ones of the user for the same purpose die.
+/// Makes a token. Earlier ones of the user for the same purpose die, but for those of other registrations: whoever registers an
+/// address once more must not take away the link of whoever did so first.
 pub(super) async fn issue(
     db: &mut SqliteConnection,
     user: Uuid,
-    purpose: Purpose,
-    new_email: Option<&EmailAddress>,
+    grant: &Grant,
     now: DateTime<Utc>,
 ) -> Result<MailToken, Fault> {
-    let token = MailToken::generate()?;
-    revoke(db, user, purpose).await?;
-    sqlx::query("INSERT INTO mail_tokens (hash, user_id, purpose, new_email, expires_at) VALUES (?, ?, ?, ?, ?)")
-        .bind(hash(token.expose()))
-        .bind(user.to_string())
-        .bind(purpose.as_str())
-        .bind(new_email.map(EmailAddress::as_str))
-        .bind((now + purpose.lifetime()).timestamp_millis())
-        .execute(db)
-        .await?;
+    write(db, user, grant, now + grant.purpose().lifetime(), None).await
+}
+
+/// Writes what [`issue`] would write, used up and expired already: a refusal has to cost what a success costs, or its time would tell it.
+/// The clean-up removes it.
+pub(super) async fn issue_spent(
+    db: &mut SqliteConnection,
+    user: Uuid,
+    grant: &Grant,
+    now: DateTime<Utc>,
+) -> Result<(), Fault> {
+    write(db, user, grant, now, Some(now)).await.map(drop)
+}
+
+async fn write(
+    db: &mut SqliteConnection,
+    user: Uuid,
+    grant: &Grant,
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+) -> Result<MailToken, Fault> {
+    let (token, purpose) = (MailToken::generate()?, grant.purpose());
+    if purpose != Purpose::Verify {
+        revoke(db, user, purpose).await?;
+    }
+    sqlx::query(
+        "INSERT INTO mail_tokens (hash, user_id, purpose, name, password_hash, new_email, expires_at, used_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(hash(token.expose()))
+    .bind(user.to_string())
+    .bind(purpose.as_str())
+    .bind(grant.credentials().map(|credentials| credentials.name.as_str()))
+    .bind(grant.credentials().map(|credentials| credentials.password.as_str()))
+    .bind(grant.new_email().map(EmailAddress::as_str))
+    .bind(expires_at.timestamp_millis())
+    .bind(used_at.map(|time| time.timestamp_millis()))
+    .execute(db)
+    .await?;
     Ok(token)
+}
+
+/// Whether the user has a token for the purpose that is good now.
+pub(super) async fn is_pending(
+    db: &mut SqliteConnection,
+    user: Uuid,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> Result<bool, Fault> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM mail_tokens WHERE user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? LIMIT 1",
+    )
+    .bind(user.to_string())
+    .bind(purpose.as_str())
+    .bind(now.timestamp_millis())
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
 }
 
 /// Removes the user's tokens for a purpose.
@@ -110,7 +205,7 @@ pub(super) async fn consume(
 ) -> Result<Option<Consumed>, Fault> {
     let row = sqlx::query(
         "UPDATE mail_tokens SET used_at = ?1 WHERE hash = ?2 AND purpose = ?3 AND used_at IS NULL AND expires_at > ?1 \
-         RETURNING user_id, new_email",
+         RETURNING user_id, name, password_hash, new_email",
     )
     .bind(now.timestamp_millis())
     .bind(hash(token))
@@ -119,10 +214,9 @@ pub(super) async fn consume(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let user: String = row.try_get("user_id")?;
-    let new_email: Option<String> = row.try_get("new_email")?;
     Ok(Some(Consumed {
         user: user.parse().map_err(|_| sqlx::Error::Decode("a user id is not a UUID".into()))?,
-        new_email: new_email.map(EmailAddress::from_stored),
+        grant: Grant::of_row(purpose, &row)?,
     }))
 }
 

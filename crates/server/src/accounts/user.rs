@@ -22,7 +22,7 @@ pub(crate) enum Role {
 pub(crate) enum AdminRule {
     /// The account with the configured `admin.email`.
     Email(EmailAddress),
-    /// The first account that was registered; only while listening on loopback.
+    /// The first account that was confirmed; only while listening on loopback.
     FirstUser,
     /// Nobody.
     Nobody,
@@ -63,6 +63,12 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Whether the address waits for its confirmation. Until then it is nobody's: it can be registered again, or become the address of
+    /// another account. Of a disabled account it stays taken.
+    pub(super) fn is_pending(&self) -> bool {
+        self.email_verified_at.is_none() && self.disabled_at.is_none()
+    }
+
     /// As recipient of a letter.
     pub(crate) fn recipient(&self) -> Recipient {
         Recipient { name: self.name.clone(), email: self.email.clone() }

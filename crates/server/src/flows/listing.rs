@@ -9,6 +9,7 @@ use session_manager_core::storage::{Cursor, SessionFilter};
 use session_manager_core::{Device, RevocationReason, Session, SessionId, SessionView, State};
 use session_manager_middleware_axum::CurrentSession;
 
+use super::profile::current_user;
 use crate::app::App;
 use crate::problem::Rejection;
 
@@ -61,8 +62,9 @@ pub(crate) struct SessionEntry {
 /// Lists the sessions of the request's user.
 ///
 /// # Errors
-/// 400 for a cursor that belongs to another list.
+/// 400 for a cursor that belongs to another list; 401 when the account is gone or disabled.
 pub(crate) async fn list_sessions(app: &App, session: &CurrentSession, query: ListQuery) -> Result<Listing, Rejection> {
+    current_user(app, session).await?;
     let manager = app.sessions().manager();
     let limit = query.limit.unwrap_or(USUAL_PAGE).clamp(1, MAX_PAGE);
     let page = manager.list(session.user_id(), query.filter.clone(), query.cursor, limit).await?;

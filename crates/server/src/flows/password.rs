@@ -5,7 +5,7 @@ use session_manager_middleware_axum::CurrentSession;
 
 use super::profile::current_user;
 use super::sign_in::{origin, told};
-use crate::accounts::{ChangeRefusal, DeviceToken, Refusal};
+use crate::accounts::{Attempted, ChangeRefusal, DeviceToken};
 use crate::app::App;
 use crate::passwords::Password;
 use crate::problem::Rejection;
@@ -30,16 +30,9 @@ pub(crate) async fn reauthenticate(
 ) -> Result<Refreshed, Rejection> {
     let user = current_user(app, session).await?;
     let origin = origin(session.context(), device);
-    let mut attempted = app.accounts().check_password(&user, password, &origin, app.now()).await?;
-    let wrong = matches!(attempted.outcome, Err(Refusal::WrongCredentials));
-    if wrong {
-        // Not a 401: the session itself is good, and clients throw their tokens away at a 401.
-        attempted.outcome = Ok(());
-    }
-    told(app, attempted).await?;
-    if wrong {
-        return Err(ChangeRefusal::Current(Refusal::WrongCredentials).into());
-    }
+    let Attempted { delay, outcome } = app.accounts().check_password(&user, password, &origin, app.now()).await?;
+    // Wrong is not a 401 here: the session itself is good, and clients throw their tokens away at a 401.
+    told(app, Attempted { delay, outcome: outcome.map_err(ChangeRefusal::Current) }).await?;
     let work = app.sessions().manager().reauthenticate(session.session().key(), &["pwd"], None, session.context());
     Ok(with_role(user.role, work).await?)
 }
@@ -47,7 +40,8 @@ pub(crate) async fn reauthenticate(
 /// Changes the password. Every other session ends and this one gets new tokens, all in one transaction; the owner is told by mail.
 ///
 /// # Errors
-/// 403 with the step-up challenge unless the user proved who they are not long ago; 400 for a wrong, unchanged or weak password.
+/// 403 with the step-up challenge unless the user proved who they are not long ago; 400 for a wrong, unchanged or weak password, with
+/// the lockout and the delays of sign-in.
 pub(crate) async fn change_password(
     app: &App,
     session: &CurrentSession,
@@ -58,7 +52,8 @@ pub(crate) async fn change_password(
     let user = current_user(app, session).await?;
     let NewPasswords { current, new } = passwords;
     let origin = origin(session.context(), device);
-    let password = app.accounts().prepare_password_change(&user, current, new, &origin, app.now()).await?;
+    let attempted = app.accounts().prepare_password_change(&user, current, new, &origin, app.now()).await?;
+    let password = told(app, attempted).await?;
     let change =
         PasswordChange { user: &user, user_id: session.user_id(), password: &password, keep: session.session_id() };
     let refreshed = app.sessions().change_password(app.accounts(), change, session.context()).await?;

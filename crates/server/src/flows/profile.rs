@@ -1,5 +1,6 @@
 //! The account of a session, and changes of it.
 
+use session_manager_core::UserId;
 use session_manager_http::ProblemType;
 use session_manager_middleware_axum::CurrentSession;
 
@@ -27,7 +28,12 @@ pub(crate) struct UpdatedProfile {
 /// # Errors
 /// 401 when it is gone or disabled. Its sessions have ended then; this only closes the moment in between.
 pub(crate) async fn current_user(app: &App, session: &CurrentSession) -> Result<User, Rejection> {
-    let found = match session.user_id().as_str().parse() {
+    open_account(app, session.user_id()).await
+}
+
+/// The account that a session belongs to, while it is open.
+pub(super) async fn open_account(app: &App, user: &UserId) -> Result<User, Rejection> {
+    let found = match user.as_str().parse() {
         Ok(id) => app.accounts().find(id).await?,
         Err(_) => None,
     };

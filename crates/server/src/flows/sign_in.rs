@@ -3,11 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use session_manager_core::{Created, NewSession, PolicyOverrides, Refreshed, RequestContext, Session, UserId};
+use http::StatusCode;
+use session_manager_core::{
+    Created, NewSession, PolicyOverrides, Refreshed, RequestContext, RevocationReason, Session, UserId,
+};
 use uuid::Uuid;
 
+use super::profile::open_account;
+use super::revocation::end;
 use super::{DeviceName, new_device};
-use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, SignInAttempt, SignedIn, User};
+use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, Refusal, SignInAttempt, User};
 use crate::app::App;
 use crate::passwords::Password;
 use crate::problem::Rejection;
@@ -43,7 +48,8 @@ pub(crate) struct LoggedIn {
 /// Checks address and password and begins a session.
 ///
 /// # Behaviour
-/// A device that is new to the account is remembered, and its owner told by mail, after the answer.
+/// - A device that is new to the account is remembered, and its owner told by mail, after the answer.
+/// - A sign-in that overlaps a new password, or the end of the account, is refused as if it had come after it.
 ///
 /// # Errors
 /// 401 with one text for an unknown address and a wrong password; 403 locked, and, only after the right password, not verified or disabled;
@@ -52,7 +58,8 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
     let Login { email, password, device_name, remember, device } = login;
     let origin = origin(context, device.clone());
     let attempt = SignInAttempt { email, password, origin };
-    let SignedIn { user, .. } = told(app, app.accounts().sign_in(attempt, app.now()).await?).await?;
+    let signed_in = told(app, app.accounts().sign_in(attempt, app.now()).await?).await?;
+    let user = signed_in.user.clone();
     let mut context = context.clone();
     context.client.device_name = device_name.map(DeviceName::into_string);
     let overrides = match remember {
@@ -67,6 +74,12 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
         new = new.attribute(REMEMBERED, true);
     }
     let created = with_role(user.role, app.sessions().manager().create(new, &context)).await?;
+    if let Err(refusal) = app.accounts().still_admits(&signed_in).await? {
+        let disabled = refusal == Refusal::Disabled;
+        let reason = if disabled { RevocationReason::ACCOUNT_DISABLED } else { RevocationReason::PASSWORD_CHANGED };
+        end(app, &created.snapshot.session, reason, &context).await?;
+        return Err(refusal.into());
+    }
     new_device::notice(app, &user, device, &created.snapshot.session).await;
     Ok(LoggedIn { user, created })
 }
@@ -74,9 +87,19 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
 /// Exchanges a refresh token for a new pair.
 ///
 /// # Errors
-/// 401 with a type of its own for expired, revoked, reuse detected and rotated out.
+/// 401 with a type of its own for expired, revoked, reuse detected and rotated out; revoked when the account is gone or disabled.
 pub(crate) async fn refresh(app: &App, token: &str, context: &RequestContext) -> Result<Refreshed, Rejection> {
-    Ok(app.sessions().manager().refresh(token, context).await?)
+    let refreshed = app.sessions().manager().refresh(token, context).await?;
+    let session = &refreshed.snapshot.session;
+    match open_account(app, &session.user_id).await {
+        Ok(_) => Ok(refreshed),
+        Err(rejection) if rejection.problem().status() == StatusCode::UNAUTHORIZED => {
+            // The sessions of an account end with it. One that is left, whatever the reason, ends here.
+            end(app, session, RevocationReason::ACCOUNT_DISABLED, context).await?;
+            Err(rejection)
+        }
+        Err(rejection) => Err(rejection),
+    }
 }
 
 /// Whether the user asked to be remembered, so that cookies outlast the browser.
@@ -90,11 +113,11 @@ pub(super) fn origin(context: &RequestContext, device: Option<DeviceToken>) -> O
 }
 
 /// The outcome, after the delay by which guessing is slowed down: the same whether the password was right or wrong.
-pub(super) async fn told<T>(app: &App, attempted: Attempted<T>) -> Result<T, Rejection> {
+pub(super) async fn told<T, E: Into<Rejection>>(app: &App, attempted: Attempted<T, E>) -> Result<T, Rejection> {
     if !attempted.delay.is_zero() {
         app.clock().sleep(attempted.delay).await;
     }
-    Ok(attempted.outcome?)
+    attempted.outcome.map_err(Into::into)
 }
 
 /// The account as the sessions know it.

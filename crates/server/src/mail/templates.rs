@@ -1,17 +1,25 @@
 //! The texts of our letters.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
 
 use crate::config::PublicUrl;
 
-/// What a letter says.
-#[derive(Clone, Debug)]
+/// What a letter says. `Debug` shows only which one it is.
+#[derive(Clone)]
 pub(crate) enum Letter<'a> {
-    /// The link that confirms the address of a new account.
-    Verify { token: &'a str },
+    /// The link that confirms the address of a new account and activates the password of this registration, of which there may be others.
+    Verify {
+        token: &'a str,
+        registered_at: DateTime<Utc>,
+        /// Another registration of the address waits already.
+        earlier: bool,
+    },
     /// Somebody registered with an address that has an account.
     AlreadyRegistered,
-    /// The link that sets a new password.
+    /// The link that sets a new password. Its page comes with the endpoints that send it.
     Reset { token: &'a str },
     /// The password was changed.
     PasswordChanged,
@@ -64,39 +72,68 @@ impl Letter<'_> {
     /// The text, with each link on a line of its own.
     pub(super) fn text(&self, url: &PublicUrl, name: &str) -> String {
         let body = match self {
-            Self::Verify { token } => format!(
-                "please confirm your e-mail address within 24 hours:\n\n{url}/verify-email?token={token}\n\n\
-                 If you did not register with us, ignore this mail: without the confirmation nobody can use the account.\n"
-            ),
+            Self::Verify { token, registered_at, earlier } => verify(url, token, *registered_at, *earlier),
             Self::AlreadyRegistered => format!(
-                "somebody, probably you, tried to register with this e-mail address, which has an account already.\n\
-                 Sign in instead:\n\n{url}/\n\nIf you forgot the password, ask for a new one there. If it was not you, \
-                 nothing has changed.\n"
+                "somebody, probably you, gave this e-mail address for a new account, or as the new address of one. It has an\n\
+                 account already. Sign in to that instead:\n\n{url}/sign-in\n\nIf it was not you, nothing has changed.\n"
             ),
             Self::Reset { token } => format!(
                 "set a new password within one hour:\n\n{url}/reset-password?token={token}\n\n\
                  All devices will be signed out. If you did not ask for this, ignore this mail: nothing has changed.\n"
             ),
-            Self::PasswordChanged => format!(
-                "the password of your account was just changed. If it was not you, ask for a new password at once:\n\n{url}/\n"
-            ),
+            Self::PasswordChanged => {
+                "the password of your account was just changed, and all other devices were signed out.\n\
+                 If it was not you, write at once to those who run this service: somebody else holds your account.\n"
+                    .to_owned()
+            }
             Self::EmailChange { token } => format!(
                 "please confirm within 24 hours that this is the new e-mail address of your account:\n\n\
                  {url}/verify-email?token={token}\n\nUntil then the old one stays. If you did not ask for this, ignore this mail.\n"
             ),
             Self::EmailChanged => format!(
                 "the e-mail address of your account was changed; this old address gets no further mail.\n\
-                 If it was not you, sign in and end the sessions you do not know:\n\n{url}/\n"
+                 If it was not you, write at once to those who run this service: somebody else holds your account. Where you\n\
+                 are still signed in, you can sign out the devices that you do not know:\n\n{url}/devices\n"
             ),
             Self::NewDevice { device } => format!(
                 "your account was used on a device that we did not know:\n\n  Device: {}\n  Place:  {}\n  Time:   {}\n\n\
-                 If it was not you, end that session and change your password:\n\n{url}/\n",
+                 If it was not you, sign out that device:\n\n{url}/devices\n\n\
+                 Then change your password, which somebody else may know. There is no page for that yet; the API has it:\n\n\
+                 PATCH {url}/api/v1/auth/me/password\n",
                 plain(&device.device),
                 plain(&device.place),
                 plain(&device.time),
             ),
         };
         format!("Hello {name},\n\n{body}")
+    }
+}
+
+impl fmt::Debug for Letter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Letter({})", self.slug())
+    }
+}
+
+/// Whoever registered once must be able to tell which of several mails is theirs: the time says it.
+fn verify(url: &PublicUrl, token: &str, registered_at: DateTime<Utc>, earlier: bool) -> String {
+    let time = registered_at.format("%Y-%m-%d %H:%M:%S UTC");
+    let link = format!("{url}/verify-email?token={token}");
+    if earlier {
+        format!(
+            "this e-mail address was registered with us again, on {time}. An earlier registration of it is waiting too, and\n\
+             has a mail of its own. Only the registration whose link you open counts.\n\n\
+             The link below activates the password that was chosen in the later registration, on {time}.\n\
+             Open it, within 24 hours, only if that registration was yours:\n\n{link}\n\n\
+             If you registered once, and earlier, use the link in that earlier mail instead. If you did not register with us\n\
+             at all, ignore these mails: without the confirmation nobody can use the account.\n"
+        )
+    } else {
+        format!(
+            "this e-mail address was registered with us on {time}.\n\
+             Please confirm it within 24 hours. That activates the password chosen in this registration:\n\n{link}\n\n\
+             If you did not register with us then, ignore this mail: without the confirmation nobody can use the account.\n"
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! The page behind the link that confirms an e-mail address.
 
+use std::fmt;
+
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -14,11 +16,17 @@ use crate::app::App;
 use crate::flows;
 use crate::problem::Rejection;
 
-/// The token, in the link and in the form.
-#[derive(Debug, Default, Deserialize)]
+/// The token, in the link and in the form. `Debug` hides it.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Confirmation {
     token: String,
+}
+
+impl fmt::Debug for Confirmation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confirmation(***)")
+    }
 }
 
 /// Only shows a button: mail scanners follow links, and must not use the token up.
@@ -49,5 +57,15 @@ pub(super) async fn submit(
             Ok(failure::dead_link().into_response())
         }
         Err(rejection) => Err(rejection),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_the_token() {
+        assert_eq!(format!("{:?}", Confirmation { token: "secret".into() }), "Confirmation(***)");
     }
 }

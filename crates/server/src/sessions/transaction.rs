@@ -1,7 +1,8 @@
 //! Changes of an account and of its sessions that happen together or not at all.
 
-use session_manager_core::{ErrorKind, Refreshed, RequestContext, Rotated, SessionId, UserId};
+use session_manager_core::{ErrorKind, Refreshed, RequestContext, RevocationReason, Rotated, SessionId, UserId};
 use session_manager_http::ProblemType;
+use uuid::Uuid;
 
 use super::{Sessions, with_role};
 use crate::accounts::{Accounts, Fault, NewPassword, User};
@@ -59,6 +60,42 @@ impl Sessions {
             after.publish().await;
         }
         kept(rotated)
+    }
+
+    /// Closes the account to sign-in and ends all of its sessions, in one transaction. Returns `false` when there is no such account.
+    ///
+    /// # Behaviour
+    /// With sessions in memory they end before the commit, as they do for a new password.
+    ///
+    /// # Errors
+    /// Nothing was changed; in memory the sessions may have ended.
+    pub(crate) async fn disable(
+        &self,
+        accounts: &Accounts,
+        user: Uuid,
+        context: &RequestContext,
+    ) -> Result<bool, Rejection> {
+        let now = self.manager.clock().now();
+        let user_id = UserId::parse(&user.to_string())?;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(Fault::from)?;
+        if !accounts.set_disabled(&mut transaction, user, true, now).await? {
+            return Ok(false);
+        }
+        let reason = RevocationReason::ACCOUNT_DISABLED;
+        let mut after = None;
+        if let Some(storage) = &self.sql {
+            let storage = storage.in_transaction(&mut transaction);
+            let scoped = self.manager.in_transaction(&storage, &[])?;
+            scoped.revoke_all(&user_id, reason, context).await?;
+            after = Some(scoped.after_commit());
+        } else {
+            self.manager.revoke_all(&user_id, reason, context).await?;
+        }
+        transaction.commit().await.map_err(Fault::from)?;
+        if let Some(after) = after {
+            after.publish().await;
+        }
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bench::{ANN, Bench, PASSWORD, credentials};
+use super::bench::{ANN, Bench, PASSWORD, Tokens, credentials};
 
 #[tokio::test]
 async fn registering_tells_nobody_whether_the_address_is_taken() {
@@ -101,12 +101,58 @@ async fn another_address_needs_a_fresh_sign_in_and_a_name_does_not() {
     patch(json!({"name": "B"})).await.expect(200);
 }
 
+async fn disabling_ends_everything(bench: Bench) {
+    bench.user(ANN).await;
+    let (this, other) = (bench.login(ANN).await, bench.login_as(ANN, "other/1").await);
+    let user = bench.account(ANN).await;
+    let context = session_manager_core::RequestContext::default();
+    assert!(crate::flows::disable_account(&bench.app, user.id, &context).await.unwrap());
+    assert!(!crate::flows::disable_account(&bench.app, uuid::Uuid::nil(), &context).await.unwrap());
+    bench.post("/auth/login", credentials(ANN)).send().await.expect_problem(403, "account-disabled");
+    refused_everywhere(&bench, &this, &other).await;
+    // The sessions have ended themselves, and not only their account.
+    assert!(crate::flows::enable_account(&bench.app, user.id).await.unwrap());
+    refused_everywhere(&bench, &other, &this).await;
+    let again = bench.login(ANN).await;
+    let all = bench.call("GET", "/auth/sessions?include_ended=true").bearer(&again.access).send().await.expect(200);
+    let find = |id: &str| all.json["sessions"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+    for tokens in [&this, &other] {
+        assert_eq!(find(&tokens.session)["revoked_reason"], "account_disabled");
+    }
+}
+
+/// Of the session endpoints and of the refresh, none serves this session.
+async fn refused_everywhere(bench: &Bench, this: &Tokens, other: &Tokens) {
+    for (method, path) in [
+        ("GET", "/auth/me".to_owned()),
+        ("GET", "/auth/sessions".to_owned()),
+        ("DELETE", format!("/auth/sessions/{}", other.session)),
+        ("DELETE", "/auth/sessions/others/revoke".to_owned()),
+        ("DELETE", "/auth/sessions/all/revoke".to_owned()),
+    ] {
+        bench.call(method, &path).bearer(&this.access).send().await.expect_problem(401, "revoked");
+    }
+    bench.refresh(&this.refresh).await.expect_problem(401, "revoked");
+}
+
 #[tokio::test]
 async fn a_disabled_account_is_signed_out() {
-    let (bench, tokens) = Bench::signed_in().await;
-    let email = crate::accounts::EmailAddress::parse(ANN).unwrap();
-    let user = bench.app.accounts().find_by_email(&email).await.unwrap().unwrap();
-    bench.app.accounts().set_disabled(user.id, true, bench.app.now()).await.unwrap();
-    bench.call("GET", "/auth/me").bearer(&tokens.access).send().await.expect_problem(401, "revoked");
-    bench.post("/auth/login", credentials(ANN)).send().await.expect_problem(403, "account-disabled");
+    disabling_ends_everything(Bench::new().await).await;
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_signed_out_in_memory() {
+    disabling_ends_everything(Bench::in_memory().await).await;
+}
+
+#[tokio::test]
+async fn a_session_that_outlived_its_account_is_refused_everywhere() {
+    let (bench, this) = Bench::signed_in().await;
+    let other = bench.login(ANN).await;
+    // As only somebody with the database in hand can do it: the sessions stay.
+    sqlx::query("UPDATE users SET disabled_at = 1").execute(&bench.app.data().pool).await.unwrap();
+    refused_everywhere(&bench, &this, &other).await;
+    sqlx::query("UPDATE users SET disabled_at = NULL").execute(&bench.app.data().pool).await.unwrap();
+    bench.call("GET", "/auth/me").bearer(&this.access).send().await.expect_problem(401, "revoked");
+    bench.call("GET", "/auth/me").bearer(&other.access).send().await.expect(200);
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use session_manager_core::{Clock, ManualClock};
 use tower::ServiceExt as _;
 
+use crate::accounts::{EmailAddress, User};
 use crate::app::App;
 use crate::config::{SessionStorageKind, Settings};
 use crate::data::Data;
@@ -34,11 +35,27 @@ pub(super) struct Bench {
 pub(super) struct BenchClock {
     manual: ManualClock,
     held_back: Mutex<Vec<Duration>>,
+    meanwhile: Meanwhile,
+}
+
+/// What happens while the next answer is held back.
+#[derive(Default)]
+struct Meanwhile(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 impl BenchClock {
     pub(super) fn advance(&self, duration: Duration) {
         self.manual.advance(duration);
+    }
+
+    /// Does this while the next answer is held back.
+    pub(super) fn meanwhile(&self, work: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.0.lock().unwrap() = Some(Box::pin(work));
     }
 
     /// For how long answers were held back since this was last asked.
@@ -57,7 +74,8 @@ impl Clock for BenchClock {
             return self.manual.sleep(duration);
         }
         self.held_back.lock().unwrap().push(duration);
-        Box::pin(std::future::ready(()))
+        let meanwhile = self.meanwhile.0.lock().unwrap().take();
+        meanwhile.unwrap_or_else(|| Box::pin(std::future::ready(())))
     }
 }
 
@@ -133,6 +151,12 @@ impl Bench {
         self.register(email).await;
         let token = self.take_mail().pop().unwrap().1.unwrap();
         self.post("/auth/verify-email", json!({"token": token})).send().await.expect(200);
+    }
+
+    /// The account behind an address.
+    pub(super) async fn account(&self, email: &str) -> User {
+        let email = EmailAddress::parse(email).unwrap();
+        self.app.accounts().find_by_email(&email).await.unwrap().unwrap()
     }
 
     pub(super) async fn login(&self, email: &str) -> Tokens {

@@ -4,6 +4,7 @@
 mod account;
 mod bench;
 mod browser;
+mod letters;
 mod outage;
 mod password;
 mod sessions;

@@ -1,8 +1,16 @@
 //! Endpoint 8 and step-up.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use session_manager_core::storage::SessionFilter;
+use session_manager_core::{RequestContext, UserId};
 
 use super::bench::{ANN, Answer, Bench, PASSWORD, Tokens, credentials};
+use crate::accounts::User;
+use crate::app::App;
+use crate::passwords::Password;
+use crate::sessions::PasswordChange;
 
 const NEW: &str = "Other-Battery-8";
 
@@ -63,22 +71,91 @@ async fn each_refused_change_changes_nothing() {
 async fn a_session_that_ends_meanwhile_keeps_the_old_password() {
     let (bench, tokens) = Bench::signed_in().await;
     let accounts = bench.app.accounts();
-    let email = crate::accounts::EmailAddress::parse(ANN).unwrap();
-    let user = accounts.find_by_email(&email).await.unwrap().unwrap();
-    let password = accounts.hash_new_password(crate::passwords::Password::new(NEW.to_owned())).await.unwrap();
+    let user = bench.account(ANN).await;
+    let password = accounts.hash_new_password(Password::new(NEW.to_owned())).await.unwrap();
     let manager = bench.app.sessions().manager();
     let current = manager.peek(&tokens.access).await.unwrap();
     bench.call("POST", "/auth/logout").bearer(&tokens.access).send().await.expect(200);
-    let change = crate::sessions::PasswordChange {
-        user: &user,
-        user_id: current.user_id(),
-        password: &password,
-        keep: current.session_id(),
-    };
-    let context = session_manager_core::RequestContext::default();
+    let (user_id, keep) = (current.user_id(), current.session_id());
+    let change = PasswordChange { user: &user, user_id, password: &password, keep };
+    let context = RequestContext::default();
     let refused = bench.app.sessions().change_password(accounts, change, &context).await.unwrap_err();
     assert_eq!(refused.problem().status(), 401);
     bench.login(ANN).await;
+}
+
+/// A sign-in with the right password, during whose delay `change` happens, is refused and leaves no session behind.
+async fn overlapping<F>(bench: Bench, change: impl FnOnce(App, User, Tokens) -> F, status: u16, kind: &str, left: usize)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    bench.user(ANN).await;
+    let tokens = bench.login(ANN).await;
+    for _ in 0..3 {
+        bench.post("/auth/login", json!({"email": ANN, "password": "wrong"})).send().await.expect(401);
+    }
+    bench.mail_kinds().await;
+    let user = bench.account(ANN).await;
+    bench.clock.meanwhile(change(bench.app.clone(), user.clone(), tokens));
+    let late = bench.post("/auth/login", credentials(ANN)).header("user-agent", "late/1").send().await;
+    late.expect_problem(status, kind);
+    assert_eq!(bench.clock.held_back().len(), 1, "the change came between check and session");
+    let user = UserId::parse(&user.id.to_string()).unwrap();
+    let list = bench.app.sessions().manager().list(&user, SessionFilter::new(), None, 9).await.unwrap();
+    assert_eq!(list.sessions.len(), left, "{list:?}");
+    assert_eq!(bench.mail_kinds().await, Vec::<String>::new(), "there was no sign-in to tell of");
+}
+
+async fn new_password(app: App, user: User, tokens: Tokens) {
+    let password = app.accounts().hash_new_password(Password::new(NEW.to_owned())).await.unwrap();
+    let current = app.sessions().manager().peek(&tokens.access).await.unwrap();
+    let (user_id, keep) = (current.user_id(), current.session_id());
+    let change = PasswordChange { user: &user, user_id, password: &password, keep };
+    app.sessions().change_password(app.accounts(), change, &RequestContext::default()).await.unwrap();
+}
+
+async fn disabling(app: App, user: User, _: Tokens) {
+    assert!(crate::flows::disable_account(&app, user.id, &RequestContext::default()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_sign_in_that_overlaps_a_new_password_is_refused() {
+    overlapping(Bench::new().await, new_password, 401, "invalid-credentials", 1).await;
+    overlapping(Bench::in_memory().await, new_password, 401, "invalid-credentials", 1).await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_password_of_a_session_are_held_back() {
+    for (method, path, new, status) in [
+        ("POST", "/auth/reauthenticate", NEW, 200),
+        ("PATCH", "/auth/me/password", NEW, 200),
+        ("PATCH", "/auth/me/password", PASSWORD, 400),
+        ("PATCH", "/auth/me/password", "weak", 400),
+    ] {
+        let (bench, tokens) = Bench::signed_in().await;
+        let give = |password: &str| {
+            let body = json!({"password": password, "current_password": password, "new_password": new});
+            bench.call(method, path).bearer(&tokens.access).json(body).send()
+        };
+        let mut held_back = Vec::new();
+        for _ in 0..5 {
+            give("wrong").await.expect_problem(400, "wrong-password");
+            held_back.extend(bench.clock.held_back());
+        }
+        assert_eq!(held_back, [100, 200].map(Duration::from_millis), "{path}: from the fourth on");
+        give(PASSWORD).await.expect(status);
+        assert_eq!(
+            bench.clock.held_back(),
+            [Duration::from_millis(400)],
+            "{path}: the right one, whatever comes of it"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_overlaps_the_end_of_the_account_is_refused() {
+    overlapping(Bench::new().await, disabling, 403, "account-disabled", 0).await;
+    overlapping(Bench::in_memory().await, disabling, 403, "account-disabled", 0).await;
 }
 
 #[tokio::test]
