@@ -111,7 +111,8 @@ impl SessionManager {
     /// [`ErrorKind::Unconfirmed`] when a required audit sink failed. After any error no session of this call is live, save that an outage
     /// may leave one that nobody has tokens for.
     pub async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
-        self.measure(Operation::Create, self.scope().create(new, context)).await
+        // Boxed: it is large, and a sign-in can bear an allocation.
+        self.measure(Operation::Create, Box::pin(self.scope().create(new, context))).await
     }
 
     /// Checks a request's access token, and notes that its user was there.
@@ -395,12 +396,11 @@ impl SessionManager {
     }
 
     async fn measure<T>(&self, operation: Operation, work: impl Future<Output = Result<T>>) -> Result<T> {
-        if !self.0.measured {
-            return work.await;
-        }
-        let begun = Instant::now();
+        let begun = self.0.measured.then(Instant::now);
         let outcome = work.await;
-        self.0.telemetry.operation(operation, outcome.as_ref().map(drop).map_err(Error::kind), begun.elapsed());
+        if let Some(begun) = begun {
+            self.0.telemetry.operation(operation, outcome.as_ref().map(drop).map_err(Error::kind), begun.elapsed());
+        }
         outcome
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use session_manager_core::{RequestContext, RevocationReason, SessionManager};
+use session_manager_core::{RequestContext, RevocationReason, Rotation, SessionManager};
 use session_manager_middleware_axum::{CurrentSession, Refusal, RequestSession};
 
 use crate::harness::{Harness, access_cookie, alice, answer, bearer, both_cookies, request};
@@ -75,7 +75,7 @@ async fn each_end_has_its_own_problem() {
     };
     let rotated: End = |harness, _| {
         let context = RequestContext::default();
-        harness.manager.rotate_user(&alice(), None, "test", &context).now_or_never().unwrap().unwrap();
+        harness.manager.rotate_user(&alice(), &Rotation::new("test"), &context).now_or_never().unwrap().unwrap();
     };
     let superseded: End = |harness, session| {
         let context = RequestContext::default();

@@ -1,6 +1,8 @@
 //! Changes of an account and of its sessions that happen together or not at all.
 
-use session_manager_core::{ErrorKind, Refreshed, RequestContext, RevocationReason, Rotated, SessionId, UserId};
+use session_manager_core::{
+    ErrorKind, Refreshed, RequestContext, RevocationReason, Rotated, Rotation, SessionId, UserId,
+};
 use session_manager_http::ProblemType;
 use uuid::Uuid;
 
@@ -44,15 +46,16 @@ impl Sessions {
             return Err(ProblemType::Revoked.into());
         }
         let mut after = None;
+        let rotation = Rotation::new(PASSWORD_CHANGED).keeping(keep);
         let rotated = if let Some(storage) = &self.sql {
             let storage = storage.in_transaction(&mut transaction);
             let scoped = self.manager.in_transaction(&storage, &[])?;
-            let work = scoped.rotate_user(user_id, Some(keep), PASSWORD_CHANGED, context);
+            let work = scoped.rotate_user(user_id, &rotation, context);
             let rotated = with_role(user.role, work).await.map_err(ended_meanwhile)?;
             after = Some(scoped.after_commit());
             rotated
         } else {
-            let work = self.manager.rotate_user(user_id, Some(keep), PASSWORD_CHANGED, context);
+            let work = self.manager.rotate_user(user_id, &rotation, context);
             with_role(user.role, work).await.map_err(ended_meanwhile)?
         };
         transaction.commit().await.map_err(Fault::from)?;
