@@ -2,7 +2,7 @@
 
 use session_manager_core::storage::{
     Bump, BumpOutcome, BumpTarget, Incarnations, InsertOutcome, OnLimit, Purge, PurgeScope, PutOutcome, Query,
-    RevokeTarget, SessionFilter, SessionScan, Touch,
+    RevokeTarget, Revoked, SessionFilter, SessionScan, Touch,
 };
 use session_manager_core::{ErrorKind, LivePolicy, SessionStorage, State};
 
