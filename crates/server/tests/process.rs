@@ -8,6 +8,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-manager-server"));
@@ -39,6 +41,21 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
+/// Posts JSON to the API, which must answer with this status.
+fn post(address: &str, path: &str, body: &str, status: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /api/v1/auth/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+}
+
 /// Runs to the end, which must be a failure told in one paragraph.
 fn refused(command: &mut Command, status: i32) -> String {
     let Output { status: ended, stdout, stderr } = command.output().unwrap();
@@ -65,6 +82,67 @@ fn it_listens_answers_and_ends_by_sigterm() {
         drop(idle);
     }
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// What a server with these arguments says on standard error from its start to its end.
+fn log_of(arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(&folder.path().join("data")).args(arguments).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    terminate(&child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_start_behind_an_unknown_proxy_is_warned_of() {
+    const WARNING: &str = "http.trusted_proxies is empty";
+    let public = "public_url=https://accounts.example.org";
+    assert!(log_of(&["--set", public]).contains(WARNING));
+    assert!(!log_of(&["--set", public, "--set", "http.trusted_proxies=127.0.0.1"]).contains(WARNING));
+    assert!(!log_of(&[]).contains(WARNING));
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = start(folder.path());
+    let credentials = r#""email":"ann@example.org","password":"Correct-Horse-7""#;
+    post(&address, "register", &format!("{{{credentials},\"name\":\"Ann\"}}"), "201");
+    let mail = fs::read_dir(folder.path().join("mail")).unwrap().next().unwrap().unwrap().path();
+    let mail = fs::read_to_string(mail).unwrap();
+    let token = mail.lines().find_map(|line| line.split_once("?token=")).unwrap().1;
+    post(&address, "verify-email", &format!("{{\"token\":\"{token}\"}}"), "200");
+
+    // The server asks for the body as soon as the sign-in waits for it, and from then on it is in flight.
+    let body = format!("{{{credentials}}}");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(
+        stream,
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    terminate(&child);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "connections are still taken after the signal");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.try_wait().unwrap(), None, "it waits");
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    let answer = answer.trim_start();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("access_token"), "{answer}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -132,6 +210,21 @@ fn keys_that_others_may_read_are_refused() {
 }
 
 #[test]
+fn what_others_may_open_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(folder.path());
+    terminate(&child);
+    child.wait().unwrap();
+    let database = folder.path().join("session-manager.sqlite3");
+    for (path, mode, closed) in [(folder.path(), 0o755, 0o700), (&database, 0o644, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let message = refused(&mut command(folder.path()), 1);
+        assert!(message.contains(&format!("chmod {closed:o} '{}'", path.display())), "{message}");
+        fs::set_permissions(path, fs::Permissions::from_mode(closed)).unwrap();
+    }
+}
+
+#[test]
 fn the_configuration_can_be_checked_and_printed_without_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -140,6 +233,9 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
         (vec!["--set", "policy.max_sessions=x"], "bad value for config key `policy.max_sessions`"),
         (vec!["--set", "sessions.storage=redis"], "not in this version of session-manager-server: `sessions.storage`"),
         (vec!["--set", "public_url=http://accounts.example.org"], "`public_url` must be https"),
+        (vec!["--set", "http.trusted_proxies=0.0.0.0/0"], "`http.trusted_proxies` cannot be trusted"),
+        (vec!["--set", "database.url=sqlite::memory:"], "`database.url` must name a file"),
+        (vec!["--set", "database.url=sqlite:x?key=hunter2"], "`database.url` has a parameter"),
     ] {
         for words in [&["config", "check"][..], &["serve"], &[]] {
             let message = refused(command(&data).args(words).args(&arguments), 2);
@@ -149,11 +245,11 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
     let output = command(&data).args(["config", "check"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let output = command(&data)
-        .args(["config", "print", "--set", "database.url=sqlite:x?key=hunter2"])
+        .args(["config", "print", "--set", "database.url=sqlite:x?mode=rwc"])
         .env("SESSION_MANAGER__POLICY__REFRESH_GRACE", "2s")
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("policy.refresh_grace = \"2s\"\n") && !printed.contains("hunter2"), "{printed}");
+    assert!(printed.contains("policy.refresh_grace = \"2s\"\n") && printed.contains("\"sqlite:x?***\"\n"), "{printed}");
     assert!(!data.exists(), "nothing was made");
 }
