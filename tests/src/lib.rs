@@ -18,6 +18,7 @@ pub mod putting_it_together {}
 pub mod bed;
 pub mod client;
 pub mod server;
+pub mod servers;
 pub mod shown;
 pub mod sink;
 pub mod sqlite;

@@ -39,6 +39,8 @@ const COLUMNS: &[Column] = &[
     column("Cluster", REDIS, "cluster", "defects_on_a_cluster"),
     column("memcached", "session-manager-storage-memcached::conformance", "memcached", "defects"),
     column("tiered", "session-manager-storage-tiered::conformance", "memory", "defects"),
+    Column { name: "tiered on SQLite", binary: "session-manager-tests::tiered", suite: "sqlite", defects: None },
+    Column { name: "tiered on Redis", binary: "session-manager-tests::tiered", suite: "redis", defects: None },
 ];
 
 /// What a test said.

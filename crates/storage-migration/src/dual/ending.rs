@@ -27,7 +27,7 @@ impl Dual {
                 safe(is_safe)
             };
             let followed = followed.await;
-            return Ok(self.revoked(request, answer, followed));
+            return Ok(self.revoked(request, answer, &followed));
         }
         let old = self.revoke_alongside(&*self.old, request).await;
         let mut answer = self.new.revoke(request).await?;
@@ -46,12 +46,12 @@ impl Dual {
             safe(!old.unconfirmed)
         };
         let followed = followed.await;
-        Ok(self.revoked(request, answer, followed))
+        Ok(self.revoked(request, answer, &followed))
     }
 
     /// The answer to a revocation that the leading storage has made. Where the other does not have it, that is no error: whoever asked has
     /// to announce and record what ended. What is known by name is brought over in the background even if nobody repeats the call.
-    fn revoked(&self, request: &Revoke, answer: Revoked, followed: Result<()>) -> Revoked {
+    fn revoked(&self, request: &Revoke, answer: Revoked, followed: &Result<()>) -> Revoked {
         if followed.is_ok() {
             return answer;
         }

@@ -1,0 +1,56 @@
+//! Empty storages on real servers: those in the environment, or where there are none, one of each for the whole test program. Nothing is
+//! skipped.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use redis::{AsyncConnectionConfig, Client};
+use session_manager_services::{self as services, Service, fresh_postgres_database};
+use session_manager_storage_redis::{RedisStorage, RedisStorageConfig};
+use session_manager_storage_sqlx::{EpochTable, FeedTable, OnceTable, SessionTable, SqlxStorage, reference_ddl};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Postgres};
+
+/// How long sessions that ended stay in Redis: the kit's histories go on for days, and compare what ended long ago.
+const RETENTION: Duration = Duration::from_hours(24 * 365);
+
+/// A storage in Redis under a prefix of its own.
+pub async fn redis() -> RedisStorage {
+    static SERVER: OnceLock<services::Redis> = OnceLock::new();
+    let own = || SERVER.get_or_init(|| services::Redis::start().expect("a server")).url();
+    let client = Client::open(given(Service::Redis).unwrap_or_else(own)).expect("an address");
+    // A busy machine is no outage.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_mins(1)));
+    let connection = client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection");
+    let config = RedisStorageConfig::new().prefix(fresh_prefix()).retention(RETENTION);
+    RedisStorage::new(connection, config).expect("a good prefix")
+}
+
+/// A storage in a PostgreSQL database of its own, with the reference tables.
+pub async fn postgres() -> SqlxStorage<Postgres> {
+    static SERVER: OnceLock<services::Postgres> = OnceLock::new();
+    let own = || SERVER.get_or_init(|| services::Postgres::start().expect("a server")).url();
+    let server = given(Service::Postgres).unwrap_or_else(own);
+    let database = fresh_postgres_database(&server).expect("a database");
+    let pool = PgPoolOptions::new().max_connections(8).connect(&database).await.expect("a connection");
+    let table = SessionTable::new("sessions")
+        .native()
+        .epochs(EpochTable::new("session_epochs"))
+        .once(OnceTable::new("session_once"))
+        .feed(FeedTable::new("session_feed"));
+    let ddl = reference_ddl::<Postgres>(&table).expect("a good mapping");
+    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&pool).await.expect("the tables");
+    SqlxStorage::new(pool, table).expect("a good mapping")
+}
+
+fn given(service: Service) -> Option<String> {
+    std::env::var(service.variable()).ok().filter(|url| !url.is_empty())
+}
+
+fn fresh_prefix() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos());
+    format!("t{}-{number}-{nanos:x}:", std::process::id())
+}
