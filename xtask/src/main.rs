@@ -34,6 +34,8 @@ Usage: cargo xtask <task>
   services DO     up: start a server of each kind, print where they are, and stop them at Ctrl-C;
                   check: say which are installed; install: install the missing ones (Debian, as root)
   guarantees      write the page of the book that says what the last `ci` proved of each storage
+  bench [ARGS]    what operations cost beside bare commands and statements, as ratios; ARGS are
+                  `--quick`, `--sessions N` and groups: memory, sqlite, postgres, redis, bytes, growth
   features        every crate by itself: no feature, each feature alone, all features
   doc             rustdoc of every crate; a warning is an error
   book            build the book in docs into target/book; a warning is an error
@@ -102,6 +104,15 @@ fn may_run_the_server(args: &[String]) -> bool {
     packages.is_empty() || packages.iter().any(|name| *name == "session-manager-tests" || name.contains(['*', '?']))
 }
 
+/// The program starts the servers that its groups need, so here they only have to be installed.
+fn bench(root: &Path, args: &[String]) -> Outcome {
+    services::install(root)?;
+    Program::cargo(root)
+        .args(["run", "--release", "--package=session-manager-tests", "--bin=session-manager-bench", "--"])
+        .args(args)
+        .run()
+}
+
 #[derive(Debug, PartialEq)]
 struct Task {
     name: String,
@@ -119,7 +130,7 @@ impl Task {
         let rest = parser.raw_args().map_err(|error| wrong(&error))?;
         let rest: Vec<_> = rest.map(|arg| arg.to_string_lossy().into_owned()).collect();
         let fits = match name.as_str() {
-            "test" => true,
+            "test" | "bench" => true,
             "services" => services::is_action(&rest),
             "fmt" => rest.is_empty() || rest == ["--check"],
             _ => rest.is_empty(),
@@ -144,6 +155,7 @@ impl Task {
             "tidy" => tidy::run(root),
             "test" => test(root, &self.rest),
             "services" => services::run(root, &self.rest),
+            "bench" => bench(root, &self.rest),
             "features" => checks::features(root),
             "doc" => checks::doc(root),
             "book" => checks::book(root),
@@ -172,6 +184,7 @@ mod tests {
             (&["tidy"], "tidy", &[]),
             (&["fmt", "--check"], "fmt", &["--check"]),
             (&["services", "up"], "services", &["up"]),
+            (&["bench", "growth", "--sessions", "1000000"], "bench", &["growth", "--sessions", "1000000"]),
             (&["test", "-p", "xtask", "--", "--nocapture"], "test", &["-p", "xtask", "--", "--nocapture"]),
         ] {
             let task = parse(args).unwrap();
@@ -209,6 +222,6 @@ mod tests {
             assert!(source.contains(&format!("\"{name}\" ")), "`{name}` is in the help only");
             count += 1;
         }
-        assert_eq!(count, 14);
+        assert_eq!(count, 15);
     }
 }

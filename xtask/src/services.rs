@@ -44,6 +44,11 @@ impl Action {
     }
 }
 
+/// Installs what is missing, where that is possible.
+pub(crate) fn install(root: &Path) -> Outcome {
+    install::run(root)
+}
+
 /// Starts all servers, after installing what is missing, and prints how long that took and where they are.
 pub(crate) fn start(root: &Path) -> Result<Services, Failure> {
     install::run(root)?;
