@@ -39,8 +39,8 @@ impl Accounts {
     ///
     /// # Security
     /// For an address that another account has, its owner is told instead. The result is the same, and so is what is written: earlier links
-    /// of the account die, a token is committed, one mail is sent. An address that somebody registered and
-    /// never confirmed is free: nobody can keep it from its owner.
+    /// of the account die, a token is committed, one mail is sent. An address that somebody registered and never confirmed is free: nobody
+    /// can keep it from its owner.
     pub(crate) async fn request_email_change(
         &self,
         user: &User,
@@ -67,8 +67,8 @@ impl Accounts {
         Ok(EmailChange::Pending)
     }
 
-    /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account before and after; nothing when it is no such link, or when
-    /// somebody else took the address meanwhile.
+    /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account
+    /// before and after; nothing when it is no such link, or when somebody else took the address meanwhile.
     pub(super) async fn confirm_email_change(
         &self,
         db: &mut SqliteConnection,
