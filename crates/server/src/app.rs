@@ -180,6 +180,10 @@ mod tests {
             password: Password::new("Correct-Horse-7".to_owned()),
         };
         app.accounts().register(registration, app.now()).await.unwrap();
+        let mail = std::fs::read_dir(&app.data().mail).unwrap().next().unwrap().unwrap().path();
+        let mail = std::fs::read_to_string(mail).unwrap();
+        let token = mail.lines().find_map(|line| line.split_once("?token=")).unwrap().1.trim();
+        app.accounts().verify_email(token, app.now()).await.unwrap().unwrap();
         app.accounts().find_by_email(&email).await.unwrap().unwrap().role
     }
 

@@ -48,7 +48,8 @@ async fn nodes() -> (Durable, Lab, Lab, [tokio::task::JoinHandle<()>; 2]) {
     let (here, there) =
         (Lab::with(&durable, config(), Some(Arc::clone(&bus))), Lab::with(&durable, config(), Some(bus)));
     let listening = [here.listen().await, there.listen().await];
-    (here.tick(10_000), there.tick(10_000));
+    here.tick(10_000);
+    there.tick(10_000);
     (durable, here, there, listening)
 }
 
@@ -201,7 +202,7 @@ impl InvalidationBus for Wire {
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         let working = async {
             self.working.store(true, Ordering::Relaxed);
-            pending().await
+            pending::<()>().await;
         };
         Some(working.boxed())
     }
