@@ -7,11 +7,12 @@ mod sessions;
 mod sign_in;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use http::request::Parts;
 use session_manager_http::ProblemType;
 use session_manager_middleware_axum::{RequestSession, RequireSession};
 
@@ -19,6 +20,7 @@ use crate::app::App;
 use crate::problem::Rejection;
 
 const PREFIX: &str = "/api/v1";
+const REFRESH: &str = "/auth/refresh";
 
 /// Who may call an endpoint. Judged before its handler reads anything of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Post, "/auth/register", Public, account::register),
         endpoint(Post, "/auth/verify-email", Public, account::verify_email),
         endpoint(Post, "/auth/login", Public, sign_in::login),
-        endpoint(Post, "/auth/refresh", Public, sign_in::refresh),
+        endpoint(Post, REFRESH, Public, sign_in::refresh),
         endpoint(Post, "/auth/logout", Authenticated, sign_in::logout),
         endpoint(Post, "/auth/reauthenticate", Authenticated, credentials::reauthenticate),
         endpoint(Get, "/auth/me", Authenticated, account::me),
@@ -103,6 +105,13 @@ where
     T: 'static,
 {
     Endpoint { verb, path, who, handler: Box::new(|filter| on(filter, handler)) }
+}
+
+/// Whether a program sends a request by itself: a client refreshes when its access token runs out, whether or not anybody sits before it.
+/// Not so a page whose session is renewed on the way: that is a person's.
+pub(crate) fn is_background(request: &Parts) -> bool {
+    let route = request.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    route.and_then(|route| route.strip_prefix(PREFIX)) == Some(REFRESH)
 }
 
 async fn require_fresh(request: Request, next: Next) -> Result<Response, Rejection> {

@@ -23,7 +23,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(api::routes())
         .merge(pages::router())
         .layer(from_fn_with_state(app.clone(), remember::note))
-        .layer(app.sessions().layer().page_requests(pages::is_page_request))
+        .layer(app.sessions().layer().page_requests(pages::is_page_request).background_requests(api::is_background))
         .layer(from_fn_with_state(app.clone(), remember::extend));
     Router::new()
         .route("/health", get(health))

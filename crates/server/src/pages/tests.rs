@@ -2,6 +2,7 @@
 
 mod headers;
 mod journey;
+mod presence;
 mod refusals;
 mod strangers;
 
