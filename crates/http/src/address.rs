@@ -1,5 +1,6 @@
 //! The address of the client behind the application's own proxies.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -179,6 +180,17 @@ impl Default for ClientAddressConfig {
             header: AddressHeader::default(),
             max_header_bytes: 4096,
             max_hops: 16,
+        }
+    }
+}
+
+/// The header's name in lower case, from which it deserialises.
+impl fmt::Display for AddressHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forwarded => f.write_str(header::FORWARDED.as_str()),
+            Self::XForwardedFor => f.write_str(X_FORWARDED_FOR.as_str()),
+            Self::Single(name) => f.write_str(name.as_str()),
         }
     }
 }

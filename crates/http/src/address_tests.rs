@@ -19,6 +19,17 @@ fn headers(name: &str, lines: &[&str]) -> HeaderMap {
 }
 
 #[test]
+fn a_header_is_written_by_the_name_that_it_is_read_from() {
+    for (written, name) in
+        [("Forwarded", "forwarded"), ("X-Forwarded-For", "x-forwarded-for"), ("CF-Connecting-IP", "cf-connecting-ip")]
+    {
+        let header = AddressHeader::try_from(written.to_owned()).unwrap();
+        assert_eq!(header.to_string(), name);
+        assert_eq!(AddressHeader::try_from(header.to_string()), Ok(header));
+    }
+}
+
+#[test]
 fn chains() {
     use AddressBasis::{Header, Peer, Stopped};
     let xff = "x-forwarded-for";

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use session_manager_http::AddressHeader;
 pub(crate) use load::load;
 pub(crate) use print::print;
 pub(crate) use values::{PublicUrl, SecretUrl};
@@ -189,6 +190,9 @@ pub(crate) struct Http {
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
+    /// The one header in which they name the client.
+    #[serde(with = "values::address_header")]
+    pub(crate) address_header: AddressHeader,
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Switch {

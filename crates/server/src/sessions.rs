@@ -113,7 +113,8 @@ async fn examine(manager: &SessionManager) -> Result<(), StartError> {
 
 fn addresses(settings: &Settings) -> Result<ClientAddressResolver, TrustedProxiesError> {
     let trusted_proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string))?;
-    Ok(ClientAddressResolver::new(ClientAddressConfig { trusted_proxies, ..ClientAddressConfig::default() }))
+    let header = settings.http.address_header.clone();
+    Ok(ClientAddressResolver::new(ClientAddressConfig { trusted_proxies, header, ..ClientAddressConfig::default() }))
 }
 
 fn misfit(error: &dyn std::error::Error) -> StartError {

@@ -67,6 +67,27 @@ fn it_listens_answers_and_ends_by_sigterm() {
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
+/// What a server with these arguments says on standard error from its start to its end.
+fn log_of(arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(&folder.path().join("data")).args(arguments).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    terminate(&child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_start_behind_an_unknown_proxy_is_warned_of() {
+    const WARNING: &str = "http.trusted_proxies is empty";
+    let public = "public_url=https://accounts.example.org";
+    assert!(log_of(&["--set", public]).contains(WARNING));
+    assert!(!log_of(&["--set", public, "--set", "http.trusted_proxies=127.0.0.1"]).contains(WARNING));
+    assert!(!log_of(&[]).contains(WARNING));
+}
+
 #[test]
 fn a_killed_server_starts_again() {
     let folder = tempfile::tempdir().unwrap();

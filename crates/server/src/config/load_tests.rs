@@ -58,6 +58,7 @@ fn every_type_can_be_written_as_text() {
         "sessions.storage=memory",
         "rate_limits.enabled=false",
         "http.trusted_proxies=10.0.0.0/8, ::1",
+        "http.address_header= X-Real-IP",
         "audit.sinks=",
         "admin.email= Root@Example.ORG",
         "public_url=https://accounts.example.org/",
@@ -68,6 +69,7 @@ fn every_type_can_be_written_as_text() {
     assert_eq!(settings.policy.absolute_lifetime, Duration::from_hours(26));
     assert_eq!(settings.sessions.storage, SessionStorageKind::Memory);
     assert_eq!(settings.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(settings.http.address_header.to_string(), "x-real-ip");
     assert_eq!(settings.audit.sinks, []);
     assert_eq!(settings.admin.email.unwrap().as_str(), "root@example.org");
     assert_eq!(settings.public_url.unwrap().as_str(), "https://accounts.example.org");
@@ -116,6 +118,7 @@ fn bad_values_name_the_key_and_not_the_value() {
         ("sessions.storage=hunter2", "redis-cluster"),
         ("listen=hunter2", ""),
         ("http.trusted_proxies=hunter2", "10.0.0.0/8"),
+        ("http.address_header=hunter2 \u{e9}", "x-forwarded-for, forwarded"),
         ("public_url=hunter2", "https://"),
         ("admin.email=hunter2", "address"),
         ("metrics.enabled=hunter2", "boolean"),
@@ -168,7 +171,8 @@ fn what_this_version_lacks_is_refused_by_name() {
 
 #[test]
 fn what_is_printed_can_be_read_again() {
-    let settings = load(&set(&["policy.refresh_grace=2s", "data=/a \"b\" c"]), Environment::new()).unwrap();
+    let changed = ["policy.refresh_grace=2s", "data=/a \"b\" c", "http.address_header=forwarded"];
+    let settings = load(&set(&changed), Environment::new()).unwrap();
     let (_folder, options) = with_file(&print(&settings));
     assert_eq!(load(&options, Environment::new()).unwrap(), settings);
     assert!(

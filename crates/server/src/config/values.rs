@@ -166,6 +166,27 @@ pub(super) mod networks {
     }
 }
 
+/// The header in which proxies name the client, by its own name.
+pub(super) mod address_header {
+    use serde::de::Error as _;
+    use session_manager_http::AddressHeader;
+
+    use super::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::config) fn serialize<S: Serializer>(value: &AddressHeader, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<AddressHeader, D::Error> {
+        let name = String::deserialize(deserializer)?.trim().to_owned();
+        AddressHeader::try_from(name).map_err(|_| {
+            D::Error::custom("not the name of a header; write x-forwarded-for, forwarded or another one like x-real-ip")
+        })
+    }
+}
+
 /// One of the names of an enumeration. The error lists them and does not repeat what was written.
 pub(super) fn choice<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     named(String::deserialize(deserializer)?)

@@ -15,6 +15,12 @@ pub(super) fn warn(app: &App, address: SocketAddr) {
             tracing::warn!(%address, "listening beyond this machine while public_url is http: others can read along");
         }
     }
+    if app.public_url().is_https() && app.settings().http.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "public_url is https and http.trusted_proxies is empty: whoever ends TLS before this server is taken for the client, so \
+             that all users share one address in lists, mails and locks"
+        );
+    }
     if app.data().shared {
         tracing::warn!(
             folder = %app.settings().data.display(),

@@ -55,6 +55,27 @@ async fn tables_that_do_not_fit_keep_the_server_from_starting() {
 }
 
 #[test]
+fn the_client_is_named_by_the_configured_header_of_trusted_proxies() {
+    for (header, line) in
+        [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9;proto=https"), ("x-real-ip", "203.0.113.9")]
+    {
+        let mut settings = Settings::default();
+        settings.http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        settings.http.address_header = header.to_owned().try_into().unwrap();
+        let resolver = super::addresses(&settings).unwrap();
+        let mut headers = http::HeaderMap::new();
+        for other in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            headers.insert(other, "6.6.6.6".parse().unwrap());
+        }
+        headers.insert(header, line.parse().unwrap());
+        for (peer, client) in [("10.0.0.1", "203.0.113.9"), ("192.0.2.7", "192.0.2.7")] {
+            let found = resolver.resolve(peer.parse().unwrap(), &headers);
+            assert_eq!(found.ip.to_string(), client, "{header} from {peer}");
+        }
+    }
+}
+
+#[test]
 fn the_policy_is_the_configured_one() {
     let configured = config::Policy {
         absolute_lifetime: Duration::from_secs(20),
