@@ -36,13 +36,15 @@ pub(crate) fn router() -> Router<App> {
         .route("/", get(home))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/register", get(register::show).post(register::submit))
-        .route("/verify-email", get(verify_email::show).post(verify_email::submit))
         .route("/devices", get(devices::show))
         .route("/devices/{id}/end", post(devices::end_one))
         .route("/devices/end-others", post(devices::end_others))
         .route("/devices/end-all", post(sign_out::everywhere))
         .route("/sign-out", post(sign_out::here))
         .route_layer(middleware::from_fn(guard::first_party))
+        // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
+        // mail is what counts there, and confirming an address signs nobody in.
+        .route("/verify-email", get(verify_email::show).post(verify_email::submit))
         .merge(assets::router())
 }
 

@@ -12,6 +12,8 @@ use super::notice::Notice;
 
 /// Refuses every form that another site made a browser send, those of sign-in and registration too: signing somebody in to an account of
 /// the attacker's is an attack as well.
+///
+/// The one form without it is that of `/verify-email`, whose credential is the token from the mail.
 pub(super) async fn first_party(session: RequestSession, request: Request, next: Next) -> Response {
     match session.require_first_party(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,

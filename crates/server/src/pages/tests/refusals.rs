@@ -2,10 +2,9 @@
 
 use super::*;
 
-const FORMS: [(&str, &str); 7] = [
+const FORMS: [(&str, &str); 6] = [
     ("/sign-in", "email=ann%40b.example&password=Correct-Horse-7"),
     ("/register", "name=A&email=new%40b.example&password=Correct-Horse-7"),
-    ("/verify-email", "token=x"),
     ("/devices/x/end", ""),
     ("/devices/end-others", ""),
     ("/devices/end-all", ""),
@@ -43,6 +42,27 @@ async fn other_sites_can_send_no_form() {
     assert_eq!(std::fs::read_dir(&service.app.data().mail).unwrap().count(), mails, "nobody was registered");
     let own = browser.send("POST", "/sign-in", FORMS[0].1, &[("origin", "http://127.0.0.1:8080")]).await;
     assert_eq!(own.location(), "/devices", "an older browser of our own");
+}
+
+#[tokio::test]
+async fn an_address_can_be_confirmed_by_a_browser_that_hides_where_it_was() {
+    let service = Service::local().await;
+    let mut browser = service.browser();
+    let form = "name=Ann&email=ann%40b.example&password=Correct-Horse-7";
+    browser.post("/register", form).await;
+    let token = service.mailed_token();
+    let page = browser.get(&format!("/verify-email?token={token}")).await;
+    assert_eq!(
+        page.header("referrer-policy"),
+        "no-referrer",
+        "hence the origin is hidden from the page's own form too"
+    );
+    let hidden = [("origin", "null")];
+    let confirmed = browser.send("POST", "/verify-email", &format!("token={token}"), &hidden).await;
+    assert_eq!((confirmed.status, confirmed.location()), (StatusCode::SEE_OTHER, "/sign-in?notice=verified"));
+    assert!(browser.cookies.is_empty(), "nobody is signed in by it");
+    let again = browser.send("POST", "/verify-email", &format!("token={token}"), &hidden).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "the token is still what counts");
 }
 
 #[tokio::test]
