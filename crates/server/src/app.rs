@@ -29,6 +29,7 @@ pub(crate) struct App {
 struct Inner {
     settings: Settings,
     public_url: PublicUrl,
+    local: bool,
     accounts: Accounts,
     sessions: Sessions,
     devices: DeviceKey,
@@ -53,7 +54,8 @@ impl App {
             StartError::environment("passwords cannot be hashed", error.to_string(), "Check memory and randomness.")
         })?;
         let mailer = Mailer::new(data.mail.clone(), public_url.clone());
-        let admins = AdminRule::new(settings.admin.email.clone(), address.ip().to_canonical().is_loopback());
+        let local = serves_this_machine_only(address, &public_url);
+        let admins = AdminRule::new(settings.admin.email.clone(), local);
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
         let sessions =
             Sessions::new(&settings, &public_url, &data.pool, &data.keys, &accounts, Arc::clone(&clock)).await?;
@@ -63,6 +65,7 @@ impl App {
             inner: Arc::new(Inner {
                 settings,
                 public_url,
+                local,
                 accounts,
                 sessions,
                 devices,
@@ -81,6 +84,11 @@ impl App {
     /// The origin under which browsers reach the service.
     pub(crate) fn public_url(&self) -> &PublicUrl {
         &self.inner.public_url
+    }
+
+    /// Whether nobody beyond this machine is meant to reach the service.
+    pub(crate) fn is_local(&self) -> bool {
+        self.inner.local
     }
 
     pub(crate) fn accounts(&self) -> &Accounts {
@@ -144,4 +152,47 @@ fn public_url(settings: &Settings, address: SocketAddr) -> Result<PublicUrl, Sta
         .clone()
         .or_else(|| PublicUrl::of_listener(address))
         .ok_or_else(|| StartError::config("there is no public URL", "none follows from the address", "Set public_url."))
+}
+
+/// Listening on loopback alone does not say so: a proxy on this machine brings in strangers, and `public_url` is how it becomes known.
+fn serves_this_machine_only(address: SocketAddr, public_url: &PublicUrl) -> bool {
+    address.ip().to_canonical().is_loopback() && public_url.is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use session_manager_core::SystemClock;
+
+    use super::*;
+    use crate::accounts::{EmailAddress, PersonName, Registration, Role};
+    use crate::passwords::Password;
+
+    async fn role_of_the_first(address: &str, public_url: Option<&str>) -> Role {
+        let folder = tempfile::tempdir().unwrap();
+        let public_url = public_url.map(|url| PublicUrl::parse(url).unwrap());
+        let settings = Settings { data: folder.path().to_owned(), public_url, ..Settings::default() };
+        let data = Data::open(&settings).await.unwrap();
+        let app = App::new(settings, data, address.parse().unwrap(), Arc::new(SystemClock)).await.unwrap();
+        let email = EmailAddress::parse("first@example.org").unwrap();
+        let registration = Registration {
+            email: email.clone(),
+            name: PersonName::parse("Ann").unwrap(),
+            password: Password::new("Correct-Horse-7".to_owned()),
+        };
+        app.accounts().register(registration, app.now()).await.unwrap();
+        app.accounts().find_by_email(&email).await.unwrap().unwrap().role
+    }
+
+    #[tokio::test]
+    async fn the_first_account_is_the_administrator_on_this_machine_alone() {
+        for (address, public_url, role) in [
+            ("127.0.0.1:8080", None, Role::Admin),
+            ("[::1]:8080", Some("http://localhost:8080"), Role::Admin),
+            ("127.0.0.1:8080", Some("https://accounts.example.org"), Role::User),
+            ("0.0.0.0:8080", Some("https://accounts.example.org"), Role::User),
+            ("0.0.0.0:8080", Some("http://localhost:8080"), Role::User),
+        ] {
+            assert_eq!(role_of_the_first(address, public_url).await, role, "{address} {public_url:?}");
+        }
+    }
 }

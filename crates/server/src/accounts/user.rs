@@ -22,18 +22,18 @@ pub(crate) enum Role {
 pub(crate) enum AdminRule {
     /// The account with the configured `admin.email`.
     Email(EmailAddress),
-    /// The first account that was registered; only while listening on loopback.
+    /// The first account that was registered; only while the service is for this machine alone.
     FirstUser,
     /// Nobody.
     Nobody,
 }
 
 impl AdminRule {
-    /// The rule for the configured address and whether the server listens on loopback only.
-    pub(crate) fn new(email: Option<EmailAddress>, on_loopback: bool) -> Self {
+    /// The rule for the configured address, and whether only this machine reaches the service.
+    pub(crate) fn new(email: Option<EmailAddress>, is_local: bool) -> Self {
         match email {
             Some(email) => Self::Email(email),
-            None if on_loopback => Self::FirstUser,
+            None if is_local => Self::FirstUser,
             None => Self::Nobody,
         }
     }

@@ -40,6 +40,11 @@ pub(super) fn quick_start(app: &App) -> String {
     let api = format!("{}/api/v1/auth", app.public_url());
     let mail = app.data().mail.display().to_string().replace('\'', r"'\''");
     let post = "-H 'Content-Type: application/json' -d";
+    let admin = match (&app.settings().admin.email, app.is_local()) {
+        (Some(_), _) => "The account with the configured admin.email is the administrator.",
+        (None, true) => "The first account is the administrator while the server is for this machine only.",
+        (None, false) => "Nobody is an administrator until admin.email is set.",
+    };
     let credentials = r#""email":"you@example.org","password":"Correct-Horse-7""#;
     format!(
         r#"
@@ -60,7 +65,7 @@ curl -sw '\n' {api}/me -H "Authorization: Bearer $THERE"
 # 5. Sign out.
 curl -sw '\n' -X POST {api}/logout -H "Authorization: Bearer $HERE"
 
-The first account is the administrator while the server listens on this machine only. Ctrl-C ends the server.
+{admin} Ctrl-C ends the server.
 "#,
         url = app.public_url(),
     )
