@@ -3,9 +3,9 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use session_manager_http::SessionCookie;
-use session_manager_middleware_axum::RequestSession;
+use session_manager_middleware_axum::{RequestSession, SessionCookies};
 
 use crate::app::App;
 use crate::flows::is_remembered;
@@ -14,12 +14,17 @@ use crate::flows::is_remembered;
 #[derive(Clone, Copy, Debug)]
 struct Remembered(i64);
 
-/// Stands inside the session layer and notes whether the session is a remembered one.
+/// Stands inside the session layer and notes whether the session whose cookies the layer may renew is a remembered one.
+///
+/// # Behaviour
+/// Cookies that the handler has set are its own affair: they may be those of another session, after a sign-in over an older one. The layer
+/// sets none beside them.
 pub(crate) async fn note(State(app): State<App>, request: Request, next: Next) -> Response {
     let current = request.extensions().get::<RequestSession>().and_then(|found| found.current().ok());
     let session = current.map(|current| current.session().clone());
     let mut response = next.run(request).await;
-    if let Some(session) = session.filter(|session| is_remembered(session)) {
+    let handed_over = sets_any(response.headers(), &names(&app.sessions().cookies().session(false)));
+    if let Some(session) = session.filter(|session| is_remembered(session) && !handed_over) {
         let left = (session.expires_at - app.now()).num_seconds().max(0);
         response.extensions_mut().insert(Remembered(left));
     }
@@ -31,8 +36,7 @@ pub(crate) async fn extend(State(app): State<App>, request: Request, next: Next)
     let mut response = next.run(request).await;
     if let Some(Remembered(seconds)) = response.extensions_mut().remove() {
         let cookies = app.sessions().cookies().session(false);
-        let names: Vec<_> =
-            [Some(cookies.access()), cookies.refresh()].into_iter().flatten().map(SessionCookie::name).collect();
+        let names = names(&cookies);
         for line in response.headers_mut().iter_mut().filter(|(name, _)| *name == header::SET_COOKIE).map(|pair| pair.1)
         {
             if let Some(longer) = longer(line, &names, seconds) {
@@ -41,6 +45,16 @@ pub(crate) async fn extend(State(app): State<App>, request: Request, next: Next)
         }
     }
     response
+}
+
+fn names(cookies: &SessionCookies) -> Vec<&str> {
+    [Some(cookies.access()), cookies.refresh()].into_iter().flatten().map(SessionCookie::name).collect()
+}
+
+/// Whether a response sets or removes one of these cookies.
+fn sets_any(headers: &HeaderMap, names: &[&str]) -> bool {
+    let lines = headers.get_all(header::SET_COOKIE).iter();
+    lines.filter_map(|line| line.to_str().ok()?.split_once('=')).any(|(name, _)| names.contains(&name))
 }
 
 /// The line with a lifetime, if it sets one of these cookies without one.

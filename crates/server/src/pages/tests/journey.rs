@@ -113,6 +113,32 @@ async fn a_second_sign_in_replaces_the_session_of_the_browser() {
 }
 
 #[tokio::test]
+async fn a_sign_in_that_is_not_to_be_remembered_is_not_after_one_that_was() {
+    let service = Service::local().await;
+    service.verified("ann@b.example").await;
+    let mut browser = service.browser();
+    let form = format!("email=ann%40b.example&password={PASSWORD}");
+    // The older session's access token is still good, or it is renewed on the way.
+    for pause in [Duration::from_mins(1), Duration::from_mins(10)] {
+        browser.post("/sign-in", &format!("{form}&remember=yes")).await;
+        service.clock.0.advance(pause);
+        let page = browser.get("/devices").await.set_cookies();
+        assert!(page.iter().all(|line| line.contains("Max-Age=")), "renewed, it is remembered: {page:?}");
+        service.clock.0.advance(pause);
+        let navigation = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate")];
+        let lines = browser.send("POST", "/sign-in", &form, &navigation).await.set_cookies();
+        let session: Vec<_> = lines.iter().filter(|line| !line.starts_with("device=")).collect();
+        assert_eq!(session.len(), 2, "{lines:?}");
+        assert!(session.iter().all(|line| !line.contains("Max-Age")), "{pause:?}: {lines:?}");
+        // Nor is the new session remembered when it is renewed.
+        service.clock.0.advance(Duration::from_mins(10));
+        let renewed = browser.get("/devices").await.set_cookies();
+        assert_eq!(renewed.len(), 2);
+        assert!(renewed.iter().all(|line| !line.contains("Max-Age")), "{renewed:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_was_signed_out_elsewhere_is_told() {
     let service = Service::local().await;
     let mut browser = service.signed_in("ann@b.example").await;
