@@ -161,6 +161,7 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
         (vec!["--set", "policy.max_sessions=x"], "bad value for config key `policy.max_sessions`"),
         (vec!["--set", "sessions.storage=redis"], "not in this version of session-manager-server: `sessions.storage`"),
         (vec!["--set", "public_url=http://accounts.example.org"], "`public_url` must be https"),
+        (vec!["--set", "http.trusted_proxies=0.0.0.0/0"], "`http.trusted_proxies` cannot be trusted"),
     ] {
         for words in [&["config", "check"][..], &["serve"], &[]] {
             let message = refused(command(&data).args(words).args(&arguments), 2);

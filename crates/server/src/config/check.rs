@@ -1,6 +1,9 @@
 //! What must hold between values; all faults are told at once.
 
+use std::path::Path;
 use std::time::Duration;
+
+use session_manager_http::{CrossSitePolicy, TrustedProxies};
 
 use super::{PublicUrl, Settings};
 use crate::exit::StartError;
@@ -17,10 +20,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
     Err(StartError::config("the configuration is not valid", list.join("; "), "Correct it and start again."))
 }
 
-fn faults(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+type Fault = (&'static str, String);
+
+fn faults(settings: &Settings) -> Vec<Fault> {
+    let public_url = settings.public_url.clone().or_else(|| PublicUrl::of_listener(settings.listen));
+    let mut faults = ranges(settings, public_url.as_ref());
+    faults.extend(refused(settings, public_url.as_ref()));
+    faults
+}
+
+fn ranges(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     let policy = &settings.policy;
     let second = Duration::from_secs(1);
-    let public_url = settings.public_url.clone().or_else(|| PublicUrl::of_listener(settings.listen));
     let rules = [
         ("policy.absolute_lifetime", policy.absolute_lifetime < second, "must be at least 1s"),
         ("policy.absolute_lifetime", policy.absolute_lifetime > 3650 * DAY, "must be at most ten years"),
@@ -33,18 +44,30 @@ fn faults(settings: &Settings) -> Vec<(&'static str, &'static str)> {
         ("policy.step_up_max_age", policy.step_up_max_age < second, "must be at least 1s"),
         (
             "public_url",
-            public_url.is_some_and(|url| !url.is_https() && !url.is_loopback()),
+            public_url.is_none_or(|url| !url.is_https() && !url.is_loopback()),
             "must be https, since sign-in cookies would cross the network in the clear; http is allowed on loopback only \
              (without public_url it is http:// and the address listened on)",
         ),
         ("data", settings.data.as_os_str().is_empty(), "must not be empty"),
+        ("mail.spool", settings.mail.spool.as_deref() == Some(Path::new("")), "must not be empty"),
         (
             "sessions.url",
             settings.sessions.url.as_ref().is_some_and(|url| url.expose().trim().is_empty()),
             "must not be empty",
         ),
     ];
-    rules.into_iter().filter(|rule| rule.1).map(|(key, _, why)| (key, why)).collect()
+    rules.into_iter().filter(|rule| rule.1).map(|(key, _, why)| (key, why.to_owned())).collect()
+}
+
+/// What the parts that are made of the values would refuse at the start.
+fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
+    let proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string));
+    let origin = CrossSitePolicy::new(public_url.map(PublicUrl::as_str));
+    let faults = [
+        ("http.trusted_proxies", proxies.err().map(|error| format!("cannot be trusted: {error}"))),
+        ("public_url", origin.is_err().then(|| "is no origin that a browser names".to_owned())),
+    ];
+    faults.into_iter().filter_map(|(key, why)| Some((key, why?))).collect()
 }
 
 #[cfg(test)]
@@ -60,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_fault_names_its_key() {
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 12] = [
             ("policy.absolute_lifetime", |s| s.policy.absolute_lifetime = 4000 * DAY),
             ("policy.idle_timeout", |s| s.policy.idle_timeout = Duration::ZERO),
             ("policy.max_sessions", |s| s.policy.max_sessions = 0),
@@ -69,6 +92,10 @@ mod tests {
             ("policy.refresh_grace", |s| s.policy.refresh_grace = Duration::from_secs(301)),
             ("policy.step_up_max_age", |s| s.policy.step_up_max_age = Duration::ZERO),
             ("public_url", |s| s.public_url = PublicUrl::parse("http://accounts.example.org").ok()),
+            ("public_url", |s| s.public_url = PublicUrl::parse(&format!("https://{}.example", "a".repeat(600))).ok()),
+            ("public_url", |s| s.listen = "[fe80::1%3]:8080".parse().unwrap()),
+            ("http.trusted_proxies", |s| s.http.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()]),
+            ("mail.spool", |s| s.mail.spool = Some("".into())),
         ];
         for (key, change) in cases {
             let mut settings = Settings::default();
