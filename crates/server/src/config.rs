@@ -4,6 +4,7 @@ mod availability;
 mod check;
 mod load;
 mod print;
+mod sqlite;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-
 use session_manager_http::AddressHeader;
+
 pub(crate) use load::load;
 pub(crate) use print::print;
+pub(crate) use sqlite::SqliteFile;
 pub(crate) use values::{PublicUrl, SecretUrl};
 
 use crate::accounts::EmailAddress;
@@ -188,11 +190,11 @@ pub(crate) struct Http {
     /// Peers whose forwarding headers count.
     #[serde(with = "values::networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
-}
-
     /// The one header in which they name the client.
     #[serde(with = "values::address_header")]
     pub(crate) address_header: AddressHeader,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Switch {

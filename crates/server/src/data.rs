@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::SqlitePool;
 
-use crate::config::Settings;
+use crate::config::{Settings, SqliteFile};
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::keys::Keys;
@@ -39,20 +39,19 @@ impl Data {
         }
         let lock = FolderLock::acquire(folder).await?;
         let keys = Keys::load_or_create(&folder.join("keys"))?;
-        let pool = database::open(&database_path(settings)).await?;
+        let pool = database::open(database_file(settings)?).await?;
         let shared = lock.is_shared();
         Ok(Self { pool, keys, mail, shared, _lock: lock.into_running() })
     }
 }
 
-fn database_path(settings: &Settings) -> PathBuf {
-    match &settings.database.url {
-        Some(url) => {
-            let path = url.expose().trim_start_matches("sqlite:").trim_start_matches("//");
-            PathBuf::from(path.split_once('?').map_or(path, |(path, _)| path))
-        }
-        None => settings.data.join("session-manager.sqlite3"),
-    }
+fn database_file(settings: &Settings) -> Result<SqliteFile, StartError> {
+    let Some(url) = &settings.database.url else {
+        return Ok(SqliteFile::at(&settings.data.join("session-manager.sqlite3")));
+    };
+    let file =
+        SqliteFile::parse(url.expose()).unwrap_or(Err("is not one of SQLite, which is all that this version knows"));
+    file.map_err(|why| StartError::config("`database.url` cannot be used", why, "Write it like sqlite:PATH."))
 }
 
 /// Writes and removes a file, since the permission bits do not tell everything (read-only mounts, quotas, root).
@@ -114,15 +113,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_database_is_where_the_url_says() {
-        for (url, path) in
-            [("sqlite:a/b.db", "a/b.db"), ("sqlite:///a/b.db?mode=rwc", "/a/b.db"), ("sqlite://b.db", "b.db")]
-        {
-            let text = format!("{{\"database\": {{\"url\": \"{url}\"}}}}");
-            let settings: Settings = serde_json::from_str(&text).unwrap();
-            assert_eq!(database_path(&settings), PathBuf::from(path));
+    fn with_url(folder: &Path, url: &str) -> Settings {
+        let database = serde_json::from_value(serde_json::json!({"url": url})).unwrap();
+        Settings { database, ..settings(folder) }
+    }
+
+    #[tokio::test]
+    async fn the_database_is_where_the_url_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let path = elsewhere.path().join("a b.db");
+        let url = format!("sqlite://{}", path.display()).replace(' ', "%20");
+        for (mode, starts) in [("?mode=rw", false), ("", true), ("?mode=rw", true), ("?mode=rwc", true)] {
+            let opened = Data::open(&with_url(folder.path(), &format!("{url}{mode}"))).await;
+            assert_eq!(opened.is_ok(), starts, "{mode} {opened:?}");
+            assert_eq!(path.exists(), starts, "{mode}");
         }
-        assert_eq!(database_path(&settings(Path::new("x"))), PathBuf::from("x/session-manager.sqlite3"));
+        assert!(!folder.path().join("session-manager.sqlite3").exists());
+        let default = database_file(&settings(Path::new("x"))).unwrap();
+        assert_eq!(default.path(), Path::new("x/session-manager.sqlite3"));
+    }
+
+    #[tokio::test]
+    async fn a_url_without_a_file_is_refused_by_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        for url in ["sqlite::memory:", "sqlite:x.db?mode=ro", "sqlite:x.db?key=hunter2", "postgres://app:hunter2@db/x"]
+        {
+            let message = Data::open(&with_url(folder.path(), url)).await.unwrap_err().to_string();
+            assert!(message.starts_with("`database.url`") && !message.contains("hunter2"), "{url}: {message}");
+        }
     }
 }

@@ -162,6 +162,8 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
         (vec!["--set", "sessions.storage=redis"], "not in this version of session-manager-server: `sessions.storage`"),
         (vec!["--set", "public_url=http://accounts.example.org"], "`public_url` must be https"),
         (vec!["--set", "http.trusted_proxies=0.0.0.0/0"], "`http.trusted_proxies` cannot be trusted"),
+        (vec!["--set", "database.url=sqlite::memory:"], "`database.url` must name a file"),
+        (vec!["--set", "database.url=sqlite:x?key=hunter2"], "`database.url` has a parameter"),
     ] {
         for words in [&["config", "check"][..], &["serve"], &[]] {
             let message = refused(command(&data).args(words).args(&arguments), 2);
@@ -171,11 +173,11 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
     let output = command(&data).args(["config", "check"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let output = command(&data)
-        .args(["config", "print", "--set", "database.url=sqlite:x?key=hunter2"])
+        .args(["config", "print", "--set", "database.url=sqlite:x?mode=rwc"])
         .env("SESSION_MANAGER__POLICY__REFRESH_GRACE", "2s")
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("policy.refresh_grace = \"2s\"\n") && !printed.contains("hunter2"), "{printed}");
+    assert!(printed.contains("policy.refresh_grace = \"2s\"\n") && printed.contains("\"sqlite:x?***\"\n"), "{printed}");
     assert!(!data.exists(), "nothing was made");
 }

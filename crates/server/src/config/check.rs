@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use session_manager_http::{CrossSitePolicy, TrustedProxies};
 
-use super::{PublicUrl, Settings};
+use super::{PublicUrl, Settings, SqliteFile};
 use crate::exit::StartError;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -63,9 +63,11 @@ fn ranges(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
 fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     let proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string));
     let origin = CrossSitePolicy::new(public_url.map(PublicUrl::as_str));
+    let database = settings.database.url.as_ref().and_then(|url| SqliteFile::parse(url.expose())).transpose();
     let faults = [
         ("http.trusted_proxies", proxies.err().map(|error| format!("cannot be trusted: {error}"))),
         ("public_url", origin.is_err().then(|| "is no origin that a browser names".to_owned())),
+        ("database.url", database.err().map(str::to_owned)),
     ];
     faults.into_iter().filter_map(|(key, why)| Some((key, why?))).collect()
 }

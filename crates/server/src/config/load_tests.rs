@@ -183,7 +183,10 @@ fn what_is_printed_can_be_read_again() {
 
 #[test]
 fn print_masks_secrets() {
-    let settings = load(&set(&["database.url=sqlite:x.db?key=hunter2"]), Environment::new()).unwrap();
+    // Loaded, it would be refused; that the query is masked does not depend on that.
+    let url =
+        serde_json::json!({"database": {"url": "sqlite:x.db?key=hunter2"}, "sessions": {"url": "redis://:hunter2@a"}});
+    let settings: Settings = serde_json::from_value(url).unwrap();
     assert!(!print(&settings).contains("hunter2"));
     assert!(!format!("{settings:?}").contains("hunter2"));
 }

@@ -1,12 +1,14 @@
 //! Opens the SQLite file and brings it up to date.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Error, SqlSafeStr as _};
 
+use crate::config::SqliteFile;
 use crate::exit::{StartError, reason};
 use crate::files;
 
@@ -23,18 +25,21 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Opens or makes the database.
-pub(super) async fn open(path: &Path) -> Result<SqlitePool, StartError> {
-    let file = files::open_private(path).map_err(|error| {
+pub(super) async fn open(file: SqliteFile) -> Result<SqlitePool, StartError> {
+    let path = file.path();
+    let opened = if file.made { files::open_private(path) } else { File::open(path) };
+    let opened = opened.map_err(|error| {
         StartError::environment(
             format!("the database file {} cannot be opened", path.display()),
             reason(&error),
             "Correct the permissions, or choose another folder with --data FOLDER.",
         )
     })?;
-    let size = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
-    drop(file);
-    let options = SqliteConnectOptions::new()
-        .filename(path)
+    let size = opened.metadata().map_or(u64::MAX, |metadata| metadata.len());
+    drop(opened);
+    let options = file
+        .options
+        .clone()
         .journal_mode(SqliteJournalMode::Wal)
         // Nothing that was acknowledged is lost, not even when the machine loses power.
         .synchronous(SqliteSynchronous::Full)
@@ -123,6 +128,10 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use super::*;
+
+    async fn open(path: &Path) -> Result<SqlitePool, StartError> {
+        super::open(SqliteFile::at(path)).await
+    }
 
     async fn message(path: &Path) -> String {
         open(path).await.unwrap_err().to_string()
