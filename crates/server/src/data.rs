@@ -29,12 +29,15 @@ impl Data {
     /// Makes the folder where it is missing, reads or makes the keys, opens the database and brings it up to date.
     ///
     /// # Errors
-    /// An unwritable folder, a damaged or too open key file, a damaged database or one that a newer server made.
+    /// An unwritable folder; a folder, key file or database that others than its owner may open; a damaged key file or database, or one that a
+    /// newer server made.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
         let folder = &settings.data;
         let mail = settings.mail.spool.clone().unwrap_or_else(|| folder.join("mail"));
+        files::make_folder(folder).map_err(|error| unwritable(folder, &error))?;
+        close(folder)?;
+        files::make_folder(&mail).map_err(|error| unwritable(&mail, &error))?;
         for path in [folder, &mail] {
-            files::make_folder(path).map_err(|error| unwritable(path, &error))?;
             probe(path)?;
         }
         let lock = FolderLock::acquire(folder).await?;
@@ -52,6 +55,17 @@ fn database_file(settings: &Settings) -> Result<SqliteFile, StartError> {
     let file =
         SqliteFile::parse(url.expose()).unwrap_or(Err("is not one of SQLite, which is all that this version knows"));
     file.map_err(|why| StartError::config("`database.url` cannot be used", why, "Write it like sqlite:PATH."))
+}
+
+/// Makes sure that nobody but its owner can open the folder. An empty one, such as `mkdir` leaves, is closed; what has files in it is either a
+/// folder that others may have looked into already, or one that is not for us to close.
+fn close(folder: &Path) -> Result<(), StartError> {
+    let unreadable = |error| unwritable(folder, &error);
+    if std::fs::read_dir(folder).map_err(unreadable)?.next().is_none() && files::close_to_others(folder) {
+        tracing::info!(folder = %folder.display(), "the empty data folder was open to others, and is its owner's only now");
+    }
+    let found = std::fs::metadata(folder).map_err(unreadable)?;
+    files::require_private("data folder", folder, &found, "")
 }
 
 /// Writes and removes a file, since the permission bits do not tell everything (read-only mounts, quotas, root).
@@ -142,5 +156,55 @@ mod tests {
             let message = Data::open(&with_url(folder.path(), url)).await.unwrap_err().to_string();
             assert!(message.starts_with("`database.url`") && !message.contains("hunter2"), "{url}: {message}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_empty_folder_is_closed_to_others_and_another_one_is_left_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, foreign) = (folder.path().join("empty"), folder.path().join("foreign"));
+        for path in [&empty, &foreign] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Data::open(&settings(&empty)).await.unwrap();
+        assert_eq!(mode(&empty), 0o700);
+        std::fs::write(foreign.join("theirs"), "").unwrap();
+        assert!(Data::open(&settings(&foreign)).await.unwrap_err().to_string().contains("open to others"));
+        assert_eq!((mode(&foreign), std::fs::read_dir(&foreign).unwrap().count()), (0o755, 1));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_others_may_open_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Data::open(&settings(folder.path())).await.unwrap().pool.close().await;
+        let database = folder.path().join("session-manager.sqlite3");
+        let companion = |ending: &str| folder.path().join(format!("session-manager.sqlite3{ending}"));
+        for ending in ["-wal", "-shm", "-journal"] {
+            std::fs::write(companion(ending), "").unwrap();
+            set(&companion(ending), 0o600);
+        }
+        for (path, kept, modes) in [
+            (folder.path().to_owned(), 0o700, [0o755, 0o710, 0o701]),
+            (database, 0o600, [0o644, 0o660, 0o602]),
+            (companion("-wal"), 0o600, [0o644, 0o660, 0o602]),
+            (companion("-shm"), 0o600, [0o644, 0o660, 0o602]),
+            (companion("-journal"), 0o600, [0o644, 0o660, 0o602]),
+        ] {
+            for mode in modes {
+                set(&path, mode);
+                let message = Data::open(&settings(folder.path())).await.unwrap_err().to_string();
+                let remedy = format!("chmod {kept:o} '{}'", path.display());
+                assert!(message.contains("open to others") && message.contains(&remedy), "{mode:o}: {message}");
+                assert!(message.contains(&format!("{:03o} to group or world", mode & 0o077)), "{message}");
+            }
+            set(&path, kept);
+        }
+        Data::open(&settings(folder.path())).await.unwrap();
     }
 }

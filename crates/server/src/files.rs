@@ -1,11 +1,12 @@
 //! Files that only their owner may read, written so that a reader sees all of them or nothing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use uuid::Uuid;
 
+use crate::exit::StartError;
 use crate::random;
 
 /// Makes a folder, and those above it, for the owner only. An existing folder is left as it is.
@@ -36,12 +37,39 @@ pub(crate) fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<(
     written.and(removed)
 }
 
-/// The permissions that others than the owner have, 0 when none or where the system knows no such thing.
-pub(crate) fn permissions_of_others(file: &File) -> io::Result<u32> {
+/// Takes a folder's permissions from all but its owner. Returns whether there were any to take, and that went well.
+pub(crate) fn close_to_others(folder: &Path) -> bool {
+    let is_open = fs::metadata(folder).is_ok_and(|found| permissions_of_others(&found) != 0);
     #[cfg(unix)]
-    return Ok(std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077);
+    return is_open && fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).is_ok();
     #[cfg(not(unix))]
-    file.metadata().map(|_| 0)
+    is_open
+}
+
+/// Refuses a file or folder that others than its owner may open. It is not closed to them without a word: they may have looked already.
+///
+/// # Errors
+/// The command that closes it, and what to do `besides`.
+pub(crate) fn require_private(what: &str, path: &Path, found: &Metadata, besides: &str) -> Result<(), StartError> {
+    let others = permissions_of_others(found);
+    if others == 0 {
+        return Ok(());
+    }
+    let mode = if found.is_dir() { "700" } else { "600" };
+    Err(StartError::environment(
+        format!("the {what} {} is open to others than its owner", path.display()),
+        format!("its permissions grant {others:03o} to group or world"),
+        format!("Run: chmod {mode} '{}'{besides}.", path.display()),
+    ))
+}
+
+/// The permissions that others than the owner have, 0 when none or where the system knows no such thing.
+#[cfg_attr(not(unix), expect(unused_variables, reason = "there is nothing to look at"))]
+fn permissions_of_others(found: &Metadata) -> u32 {
+    #[cfg(unix)]
+    return std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077;
+    #[cfg(not(unix))]
+    0
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -158,10 +158,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>, StartError> {
         )
     };
     let file = fs::File::open(path).map_err(unreadable)?;
-    let others = files::permissions_of_others(&file).map_err(unreadable)?;
-    if others != 0 {
-        return Err(too_open(path, others));
-    }
+    let found = file.metadata().map_err(unreadable)?;
+    files::require_private("key file", path, &found, " — and make new keys if somebody may have read it")?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     match std::str::from_utf8(&bytes) {
@@ -175,15 +173,6 @@ fn unwritable(path: &Path, error: &io::Error) -> StartError {
         format!("the key file {} cannot be made", path.display()),
         reason(error),
         "Give the server a folder it may write to, with --data FOLDER.",
-    )
-}
-
-fn too_open(path: &Path, others: u32) -> StartError {
-    let shown = PathBuf::from(path);
-    StartError::environment(
-        format!("the key file {} is open to others than its owner", shown.display()),
-        format!("its permissions grant {others:03o} to group or world"),
-        format!("Run: chmod 600 '{}' — and make new keys if somebody may have read it.", shown.display()),
     )
 }
 

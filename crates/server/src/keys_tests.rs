@@ -1,5 +1,7 @@
 //! Making, reading and damaging key files.
 
+use std::path::PathBuf;
+
 use super::*;
 
 type Change = fn(&str) -> String;

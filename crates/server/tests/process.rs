@@ -153,6 +153,21 @@ fn keys_that_others_may_read_are_refused() {
 }
 
 #[test]
+fn what_others_may_open_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(folder.path());
+    terminate(&child);
+    child.wait().unwrap();
+    let database = folder.path().join("session-manager.sqlite3");
+    for (path, mode, closed) in [(folder.path(), 0o755, 0o700), (&database, 0o644, 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let message = refused(&mut command(folder.path()), 1);
+        assert!(message.contains(&format!("chmod {closed:o} '{}'", path.display())), "{message}");
+        fs::set_permissions(path, fs::Permissions::from_mode(closed)).unwrap();
+    }
+}
+
+#[test]
 fn the_configuration_can_be_checked_and_printed_without_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

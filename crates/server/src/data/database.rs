@@ -1,7 +1,8 @@
 //! Opens the SQLite file and brings it up to date.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -24,19 +25,29 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Up to this size every page is checked at the start; beyond it would take seconds.
 const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 
+/// What SQLite keeps beside the file. It makes them with the permissions of the file.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// Opens or makes the database.
 pub(super) async fn open(file: SqliteFile) -> Result<SqlitePool, StartError> {
     let path = file.path();
-    let opened = if file.made { files::open_private(path) } else { File::open(path) };
-    let opened = opened.map_err(|error| {
+    let unreadable = |error: io::Error| {
         StartError::environment(
             format!("the database file {} cannot be opened", path.display()),
             reason(&error),
             "Correct the permissions, or choose another folder with --data FOLDER.",
         )
-    })?;
-    let size = opened.metadata().map_or(u64::MAX, |metadata| metadata.len());
-    drop(opened);
+    };
+    let opened = if file.made { files::open_private(path) } else { File::open(path) };
+    let found = opened.and_then(|file| file.metadata()).map_err(unreadable)?;
+    files::require_private("database file", path, &found, "")?;
+    for companion in COMPANIONS.map(|ending| beside(path, ending)) {
+        match fs::metadata(&companion) {
+            Ok(found) => files::require_private("database file", &companion, &found, "")?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
     let options = file
         .options
         .clone()
@@ -56,11 +67,17 @@ pub(super) async fn open(file: SqliteFile) -> Result<SqlitePool, StartError> {
         .connect_with(options)
         .await
         .map_err(|error| unusable(path, &error))?;
-    if size <= CHECKED_SIZE {
+    if found.len() <= CHECKED_SIZE {
         check_pages(&pool, path).await?;
     }
     migrator().run(&pool).await.map_err(|error| not_migrated(path, error))?;
     Ok(pool)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 async fn check_pages(pool: &SqlitePool, path: &Path) -> Result<(), StartError> {
@@ -164,7 +181,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         for garbage in [b"x".repeat(10), b"garbage ".repeat(1000)] {
-            std::fs::write(&path, garbage).unwrap();
+            drop(files::open_private(&path).unwrap());
+            fs::write(&path, garbage).unwrap();
             let text = message(&path).await;
             assert!(text.contains("is damaged") && text.contains("backup"), "{text}");
         }
@@ -175,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         open(&path).await.unwrap().close().await;
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let pages = file.metadata().unwrap().len() / 4096;
         for page in 1..pages {
             file.write_all_at(&[0xAB; 512], page * 4096).unwrap();
