@@ -1,5 +1,6 @@
 //! Runs the service: listens, serves, and ends in good order.
 
+mod connections;
 mod envelope;
 mod greeting;
 mod layers;
@@ -10,8 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::{Router, ServiceExt};
+use axum::Router;
 use session_manager_core::SystemClock;
 use tokio::net::TcpListener;
 use tower::Layer as _;
@@ -60,24 +60,10 @@ pub(crate) fn service(routes: Router, app: &App) -> NormalizePath<Router> {
 
 /// Serves until the signal, then lets the requests in flight end.
 async fn serve(listener: TcpListener, routes: Router, app: &App, mut signal: signals::Signals) {
-    let service = service(routes, app);
-    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-    let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
-        signal.received().await;
-        tracing::info!("ending: no new connections, requests in flight may finish");
-        // Nobody may listen any more when the server ended by itself.
-        let _ = stop.send(true);
-    });
-    let deadline = async {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = server => if let Err(error) = result {
-            tracing::error!(%error, "the server ended");
-        },
-        () = deadline => tracing::warn!("requests were still running after {DRAIN:?} and were cut off"),
+    let open = connections::serve(listener, service(routes, app), signal.received()).await;
+    tracing::info!("ending: no new connections, requests in flight may finish");
+    if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
+        tracing::warn!("requests were still running after {DRAIN:?} and were cut off");
     }
 }
 

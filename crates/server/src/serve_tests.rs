@@ -1,6 +1,7 @@
 //! The service over real HTTP on a free port: layers, errors, and the end.
 
 use axum::body::Bytes;
+use axum::extract::Request;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -70,6 +71,13 @@ impl Server {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// A client that sends this much, and then no more.
+    async fn connect(&self, sent: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        stream
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -144,6 +152,37 @@ async fn every_answer_has_the_security_headers_and_pages_stay_pages() {
         assert_eq!(answer.header("strict-transport-security"), None, "the public URL is http");
     }
     assert_eq!(server.get("/page").await.body, "<p>page</p>");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_go_on_is_hung_up_on() {
+    let server = start().await;
+    // From here on time passes when nobody has anything to do.
+    tokio::time::pause();
+    let whole = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    for sent in ["", "GET /hea", "GET /health HTTP/1.1\r\nHost: x\r\n", whole] {
+        let mut stream = server.connect(sent).await;
+        let begun = tokio::time::Instant::now();
+        let mut text = String::new();
+        let ended = tokio::time::timeout(Duration::from_hours(1), stream.read_to_string(&mut text)).await;
+        ended.expect("the connection is closed").unwrap();
+        let seconds = begun.elapsed().as_secs();
+        let limit = connections::HEAD_TIMEOUT.as_secs();
+        assert!((limit..=limit + 1).contains(&seconds), "{sent:?}: after {seconds} s");
+        assert_eq!(text.starts_with("HTTP/1.1 200"), sent == whole, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_client_that_goes_on_in_time_is_served() {
+    let server = start().await;
+    tokio::time::pause();
+    let mut stream = server.connect("GET /health HTTP/1.1\r\n").await;
+    tokio::time::sleep(connections::HEAD_TIMEOUT.mul_f32(0.9)).await;
+    stream.write_all(b"Host: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }
 
 #[tokio::test]

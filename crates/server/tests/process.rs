@@ -8,6 +8,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-manager-server"));
@@ -37,6 +39,21 @@ fn get(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Posts JSON to the API, which must answer with this status.
+fn post(address: &str, path: &str, body: &str, status: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /api/v1/auth/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
 }
 
 /// Runs to the end, which must be a failure told in one paragraph.
@@ -86,6 +103,46 @@ fn a_start_behind_an_unknown_proxy_is_warned_of() {
     assert!(log_of(&["--set", public]).contains(WARNING));
     assert!(!log_of(&["--set", public, "--set", "http.trusted_proxies=127.0.0.1"]).contains(WARNING));
     assert!(!log_of(&[]).contains(WARNING));
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = start(folder.path());
+    let credentials = r#""email":"ann@example.org","password":"Correct-Horse-7""#;
+    post(&address, "register", &format!("{{{credentials},\"name\":\"Ann\"}}"), "201");
+    let mail = fs::read_dir(folder.path().join("mail")).unwrap().next().unwrap().unwrap().path();
+    let mail = fs::read_to_string(mail).unwrap();
+    let token = mail.lines().find_map(|line| line.split_once("?token=")).unwrap().1;
+    post(&address, "verify-email", &format!("{{\"token\":\"{token}\"}}"), "200");
+
+    // The server asks for the body as soon as the sign-in waits for it, and from then on it is in flight.
+    let body = format!("{{{credentials}}}");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(
+        stream,
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    terminate(&child);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "connections are still taken after the signal");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.try_wait().unwrap(), None, "it waits");
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    let answer = answer.trim_start();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("access_token"), "{answer}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
