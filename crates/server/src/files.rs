@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -25,16 +25,27 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
 
 /// Writes a new file under `name`: complete and on the disk before the name appears.
 ///
+/// # Behaviour
+/// Where the file system knows no links (FAT, exFAT, some mounts) the name appears before the content. Who must not see that holds a lock.
+///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] when the name is taken; the file there is left alone.
 pub(crate) fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = folder.join(format!(".{}.tmp", Uuid::from_bytes(random::bytes().map_err(io::Error::other)?)));
-    let written = write_synced(&temporary, bytes)
-        // A link, not a rename: a rename would replace what another process put there meanwhile.
-        .and_then(|()| fs::hard_link(&temporary, folder.join(name)))
-        .and_then(|()| File::open(folder)?.sync_all());
-    let removed = fs::remove_file(&temporary);
-    written.and(removed)
+    write_new_by(|from, to| fs::hard_link(from, to), folder, name, bytes)
+}
+
+/// Writes a file under a name that nobody else has, being random: complete and on the disk before the name appears, on every file system.
+///
+/// # Behaviour
+/// A file of that name would be replaced.
+pub(crate) fn write_unique(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary(folder)?;
+    write_whole(&temporary, bytes)?;
+    fs::rename(&temporary, folder.join(name)).inspect_err(|_| {
+        // What could not be finished is worth nothing.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    File::open(folder)?.sync_all()
 }
 
 /// Takes a folder's permissions from all but its owner. Returns whether there were any to take, and that went well.
@@ -72,10 +83,36 @@ fn permissions_of_others(found: &Metadata) -> u32 {
     0
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// A link, not a rename: a rename would replace what another process put there meanwhile.
+fn write_new_by(
+    link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let (temporary, path) = (temporary(folder)?, folder.join(name));
+    write_whole(&temporary, bytes)?;
+    let linked = link(&temporary, &path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        // There are no links here: the name is taken first, and the content follows.
+        Err(_) => write_whole(&path, bytes)?,
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn temporary(folder: &Path) -> io::Result<PathBuf> {
+    Ok(folder.join(format!(".{}.tmp", Uuid::from_bytes(random::bytes().map_err(io::Error::other)?))))
+}
+
+/// Makes a file with this content, or none.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private().create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
 }
 
 fn private() -> OpenOptions {
@@ -100,6 +137,27 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
+    #[test]
+    fn where_there_are_no_links_a_name_is_still_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |bytes| write_new_by(|_, _| Err(io::ErrorKind::PermissionDenied.into()), folder.path(), "a", bytes);
+        write(b"first").unwrap();
+        assert_eq!(write(b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_unique_name_needs_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        write_unique(folder.path(), "a", b"first").unwrap();
+        // A link would refuse the taken name.
+        write_unique(folder.path(), "a", b"second").unwrap();
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"second");
+        assert!(write_unique(folder.path(), "no/such/folder", b"").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
     #[cfg(unix)]
     #[test]
     fn files_and_folders_are_the_owners_only() {
@@ -109,7 +167,12 @@ mod tests {
         make_folder(&inner).unwrap();
         write_new(&inner, "a", b"").unwrap();
         drop(open_private(&inner.join("b")).unwrap());
+        write_unique(&inner, "c", b"").unwrap();
+        write_new_by(|_, _| Err(io::ErrorKind::Unsupported.into()), &inner, "d", b"").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!([mode(&inner), mode(&inner.join("a")), mode(&inner.join("b"))], [0o700, 0o600, 0o600]);
+        assert_eq!(mode(&inner), 0o700);
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(mode(&inner.join(name)), 0o600, "{name}");
+        }
     }
 }

@@ -67,7 +67,7 @@ impl Mailer {
         let name = format!("{time}-{}-{}.eml", letter.slug(), id.simple());
         let inner = self.inner.clone();
         let path = inner.spool.join(&name);
-        let written = tokio::task::spawn_blocking(move || files::write_new(&inner.spool, &name, &bytes)).await;
+        let written = tokio::task::spawn_blocking(move || files::write_unique(&inner.spool, &name, &bytes)).await;
         written.map_err(|error| MailError::Spool(error.into()))?.map_err(MailError::Spool)?;
         tracing::info!(
             to = %recipient.email, subject = letter.subject(), file = %path.display(),
