@@ -16,3 +16,4 @@ pub mod client;
 pub mod server;
 pub mod sink;
 pub mod sqlite;
+pub mod shown;

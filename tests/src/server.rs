@@ -3,18 +3,23 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
 
+/// What the server says last before it serves in silence.
+const LAST_WORDS: &str = "Ctrl-C ends the server.";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     address: String,
+    /// What it said after its first line.
+    said: Arc<Mutex<String>>,
     /// Its data folder.
     pub data: PathBuf,
     /// Its log so far lands here, for a failed test to show.
@@ -38,8 +43,29 @@ impl Server {
             panic!("not listening: {first:?}\n{}", std::fs::read_to_string(&log).unwrap_or_default());
         };
         // The rest of the output is read so that the pipe never fills.
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Self { child, address, data: data.to_owned(), log }
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let mut heard = heard.lock().expect("no reader panicked");
+                heard.push_str(&line);
+                heard.push('\n');
+            }
+        });
+        Self { child, address, said, data: data.to_owned(), log }
+    }
+
+    /// What it says after its first line: the first steps with it.
+    pub fn quick_start(&self) -> String {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let said = self.said.lock().expect("no reader panicked").clone();
+            if said.contains(LAST_WORDS) {
+                return said;
+            }
+            assert!(Instant::now() < end, "it says only: {said}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A client with this user agent.
