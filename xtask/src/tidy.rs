@@ -2,6 +2,7 @@
 
 mod cargo;
 mod direction;
+mod functions;
 mod layout;
 mod manifests;
 mod pages;

@@ -1,15 +1,24 @@
 //! The page that maps every security requirement to its tests names tests that exist.
 
-use super::{Problem, cargo, tree::Tree};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Problem, cargo,
+    functions::{self, Function},
+    tree::Tree,
+};
 
 const PAGE: &str = "docs/security/verification.md";
+/// The checks of the test kit carry no attribute: a macro makes the tests of them, in the crate of each storage.
+const CHECKS: &str = "crates/testkit/src/conformance";
 
 /// A test is named as `crate_name::module::test_name`: where nextest finds it, with `_` for `-`.
 pub(super) fn named_tests(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut crates = BTreeMap::new();
     for (number, line) in (1..).zip(tree.text(PAGE).unwrap_or_default().lines()) {
         for name in line.split('`').skip(1).step_by(2).filter(|code| is_test_name(code)) {
-            if let Err(text) = find(tree, name) {
+            if let Err(text) = find(tree, &mut crates, name) {
                 problems.push(Problem::at(PAGE, number, format!("{name}: {text}")));
             }
         }
@@ -26,49 +35,30 @@ fn is_test_name(code: &str) -> bool {
     code.contains("::") && code.split("::").all(is_word)
 }
 
-fn find(tree: &Tree, name: &str) -> Result<(), &'static str> {
-    let parts: Vec<_> = name.split("::").collect();
-    let [krate, modules @ .., test] = parts.as_slice() else {
-        return Err("is not the path of a test");
-    };
+/// `crates` keeps what was read of each crate.
+fn find<'a>(
+    tree: &Tree,
+    crates: &mut BTreeMap<&'a str, BTreeSet<Function>>,
+    name: &'a str,
+) -> Result<(), &'static str> {
+    let (krate, path) = name.split_once("::").ok_or("is not the path of a test")?;
     let members = cargo::members(tree);
-    let member = members.iter().find(|manifest| manifest.name().replace('-', "_") == *krate);
+    let member = members.iter().find(|manifest| manifest.name().replace('-', "_") == krate);
     let folder = &member.ok_or("there is no such crate")?.folder;
-
-    let inside = tree.rust_files().filter_map(|(path, text)| {
-        let path = path.strip_prefix(folder.as_str())?.strip_prefix('/')?;
-        Some((module_path(path), text))
-    });
-    let here = |(file, text): (Vec<&str>, &str)| {
-        let rest = modules.strip_prefix(file.as_slice());
-        rest.is_some_and(|rest| {
-            let opened = rest.iter().all(|module| defines(text, "mod ", module));
-            opened && defines(text, "fn ", test)
-        })
-    };
-    if inside.into_iter().any(here) { Ok(()) } else { Err("there is no such test") }
-}
-
-/// `src/manager/refresh.rs` is `manager::refresh`, `tests/smoke.rs` is `smoke`.
-fn module_path(path: &str) -> Vec<&str> {
-    let mut parts: Vec<_> = path.trim_end_matches(".rs").split('/').skip(1).collect();
-    if matches!(parts.last(), Some(&("lib" | "main" | "mod"))) {
-        parts.pop();
+    let functions = crates.entry(krate).or_insert_with(|| functions::of_crate(tree, folder));
+    let mut named = functions.iter().filter(|function| function.path == path);
+    let first = named.next().ok_or("there is no such test")?;
+    if first.is_test || named.any(|function| function.is_test) || is_check(tree, folder, path) {
+        return Ok(());
     }
-    parts
+    Err("this is no test: no attribute makes it one, nor does the list of the conformance checks name it")
 }
 
-/// Whether a line of `text` defines `keyword name`; a line of a comment does not.
-fn defines(text: &str, keyword: &str, name: &str) -> bool {
-    let is_definition = |line: &str| {
-        line.match_indices(keyword).any(|(at, _)| {
-            let (before, after) = line.split_at(at);
-            let rest = after.strip_prefix(keyword).and_then(|after| after.strip_prefix(name));
-            let ends = rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
-            ends && !before.contains("//") && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
-        })
-    };
-    text.lines().any(is_definition)
+/// Whether the function is one of the conformance checks: the list that the macro reads names it.
+fn is_check(tree: &Tree, folder: &str, path: &str) -> bool {
+    let Some((_, name)) = path.rsplit_once("::") else { return false };
+    let mut files = tree.rust_files().filter(|(file, _)| file.starts_with(CHECKS) && file.starts_with(folder));
+    path.starts_with("conformance::") && files.any(|(_, text)| text.lines().any(|line| line.trim() == name))
 }
 
 #[cfg(test)]
@@ -78,15 +68,32 @@ mod tests {
         *,
     };
 
-    const TREE: [(&str, &str); 4] = [
+    const POLICY: &str = "\
+mod tests {
+    // fn only_said()
+    #[test]
+    fn idle_is_exact() {}
+
+    fn helps() {}
+}
+";
+    const TREE: [(&str, &str); 11] = [
         ("crates/core/Cargo.toml", "[package]\nname = \"session-manager-core\"\n"),
-        ("crates/core/src/policy.rs", "mod tests {\n    // fn only_said()\n    fn idle_is_exact() {}\n}\n"),
+        ("crates/core/src/lib.rs", "mod policy;\nmod json;\n"),
+        ("crates/core/src/policy.rs", POLICY),
+        ("crates/core/src/json.rs", "#[path = \"json_tests.rs\"]\nmod tests;\n"),
+        ("crates/core/src/json_tests.rs", "#[test]\nfn reads() {}\n"),
+        ("crates/testkit/Cargo.toml", "[package]\nname = \"session-manager-testkit\"\n"),
+        ("crates/testkit/src/lib.rs", "pub mod conformance;\n"),
+        ("crates/testkit/src/conformance/mod.rs", "mod cap;\nmod table;\n"),
+        ("crates/testkit/src/conformance/cap.rs", "pub async fn cap_holds() {}\npub async fn forgotten() {}\n"),
+        ("crates/testkit/src/conformance/table.rs", "macro_rules! list {\n    cap {\n        cap_holds\n    }\n}\n"),
         ("tests/Cargo.toml", "[package]\nname = \"session-manager-tests\"\n"),
-        ("tests/tests/smoke.rs", "async fn walk() {}\n"),
     ];
+    const WALK: (&str, &str) = ("tests/tests/smoke.rs", "#[tokio::test]\nasync fn walk() {}\n");
 
     fn page(text: &str) -> Vec<(&str, &str)> {
-        TREE.into_iter().chain([(PAGE, text)]).collect()
+        TREE.into_iter().chain([WALK, (PAGE, text)]).collect()
     }
 
     #[test]
@@ -96,6 +103,8 @@ mod tests {
             named_tests,
             &page("`session_manager_tests::smoke::walk`, `SessionPolicy::nist_aal1()`, `jku`, a::b"),
         );
+        assert_tidy(named_tests, &page("`session_manager_core::json::tests::reads`"));
+        assert_tidy(named_tests, &page("`session_manager_testkit::conformance::cap::cap_holds`"));
         assert_tidy(named_tests, &TREE);
     }
 
@@ -105,6 +114,10 @@ mod tests {
             ("session_manager_core::policy::tests::idle_is_exac", "no such test"),
             ("session_manager_core::policy::tests::idle_is_exact_too", "no such test"),
             ("session_manager_core::policy::tests::only_said", "no such test"),
+            ("session_manager_core::policy::tests::helps", "no attribute"),
+            ("session_manager_core::json_tests::reads", "no such test"),
+            ("session_manager_testkit::conformance::cap::forgotten", "no attribute"),
+            ("session_manager_testkit::conformance::cap::cap_hold", "no such test"),
             ("session_manager_core::policy::other::idle_is_exact", "no such test"),
             ("session_manager_core::epoch::tests::idle_is_exact", "no such test"),
             ("session_manager_tests::policy::tests::idle_is_exact", "no such test"),
