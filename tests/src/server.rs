@@ -10,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
 
+/// The variable by which `cargo xtask test` tells where it has built the server.
+const SERVER_VARIABLE: &str = "SESSION_MANAGER_TEST_SERVER";
+
 /// What the server says last before it serves in silence.
 const LAST_WORDS: &str = "Ctrl-C ends the server.";
 
@@ -164,10 +167,14 @@ fn command(data: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds the server, if it is not up to date, and says where it is: cargo builds no binary of another package for a test.
+/// Where the server's program is: where `cargo xtask test` says that it has built it. Without that it is built here, if it is not up to date,
+/// as part of a test's time: cargo builds no program of another package for a test.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(built) = std::env::var_os(SERVER_VARIABLE).filter(|path| !path.is_empty()) {
+            return built.into();
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["build", "--quiet", "--package", "session-manager-server", "--message-format", "json"])

@@ -20,6 +20,36 @@ pub(crate) fn clippy(root: &Path) -> Outcome {
 /// What a run of every test is called with.
 pub(crate) const ALL_TESTS: [&str; 2] = ["--workspace", "--all-features"];
 
+/// The variable by which `session_manager_tests::server` is told where the server's program is.
+pub(crate) const SERVER_VARIABLE: &str = "SESSION_MANAGER_TEST_SERVER";
+
+const SERVER: &str = "session-manager-server";
+
+/// Builds all tests, and returns where the server's program is, which the server's own tests build with them.
+///
+/// The call is the one by which nextest builds, so that nothing is built twice: the server by itself would be built with fewer
+/// features of its dependencies, and so would most of these.
+pub(crate) fn build_tests(root: &Path) -> Result<String, Failure> {
+    build(Program::cargo(root).args(["test", "--no-run"]).args(ALL_TESTS))
+}
+
+/// Builds the server as `cargo run` does, for tests of some crates only.
+pub(crate) fn build_server(root: &Path) -> Result<String, Failure> {
+    build(Program::cargo(root).args(["build", "--package", SERVER]))
+}
+
+fn build(cargo: Program) -> Result<String, Failure> {
+    let said = cargo.args(["--message-format", "json-render-diagnostics"]).run_keeping_output()?;
+    program_in(&said).ok_or_else(|| Failure::Check("cargo does not say where it put the server".to_owned()))
+}
+
+/// The server's program among what cargo says that it has built. Its unit tests are a program too, of a longer name.
+fn program_in(messages: &str) -> Option<String> {
+    let programs = messages.lines().filter_map(|line| line.split_once("\"executable\":\"")?.1.split('"').next());
+    let programs = programs.map(|path| path.replace("\\\\", "\\"));
+    programs.into_iter().find(|path| Path::new(path).file_stem().is_some_and(|stem| stem == SERVER))
+}
+
 /// Every test but the doc tests, as `args` says, with the addresses of servers for them in `variables`.
 pub(crate) fn nextest<A: AsRef<OsStr>>(
     root: &Path,
@@ -121,6 +151,18 @@ pub(crate) fn unchanged(root: &Path) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_program_is_found_among_what_cargo_says() {
+        let said = [
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"session-manager-core"},"executable":null,"fresh":true}"#,
+            r#"{"target":{"kind":["bin"]},"executable":"/a/target/debug/deps/session_manager_server-0a1b","fresh":true}"#,
+            r#"{"target":{"kind":["bin"]},"executable":"/a/target/debug/session-manager-server","fresh":true}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+        ];
+        assert_eq!(program_in(&said.join("\n")).as_deref(), Some("/a/target/debug/session-manager-server"));
+        assert_eq!(program_in(&said[..2].join("\n")), None);
+    }
 
     #[test]
     fn a_warning_of_mdbook_is_told_from_its_progress() {

@@ -67,17 +67,37 @@ fn test(root: &Path, args: &[String]) -> Outcome {
         Some((first, args)) if first == "--no-services" => (false, args),
         _ => (true, args),
     };
+    // Before any server is started: a build takes longer than the tests may.
+    let server = match args {
+        [] => Some(checks::build_tests(root)?),
+        args if may_run_the_server(args) => Some(checks::build_server(root)?),
+        _ => None,
+    };
     let servers = if start && !services::are_known() { Some(services::start(root)?) } else { None };
     if servers.is_none() && !services::are_known() {
         println!("SKIPPED: every test that needs a server, since none is started");
     }
-    let variables = servers.as_ref().map(Services::environment).unwrap_or_default();
+    let mut variables = servers.as_ref().map(Services::environment).unwrap_or_default();
+    variables.extend(server.map(|server| (checks::SERVER_VARIABLE, server)));
     if !args.is_empty() {
         return checks::nextest(root, args, &variables);
     }
     checks::nextest(root, checks::ALL_TESTS, &variables)?;
     drop(servers);
     checks::doctest(root)
+}
+
+/// Whether the tests that nextest is told to run may be some of the crate that runs the server.
+fn may_run_the_server(args: &[String]) -> bool {
+    let mut packages = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-p" | "--package" => packages.extend(args.next().map(String::as_str)),
+            arg => packages.extend(arg.strip_prefix("--package=").or_else(|| arg.strip_prefix("-p"))),
+        }
+    }
+    packages.is_empty() || packages.iter().any(|name| *name == "session-manager-tests" || name.contains(['*', '?']))
 }
 
 #[derive(Debug, PartialEq)]
@@ -156,6 +176,24 @@ mod tests {
         }
         for args in [&["--nonsense"][..], &["tidy", "now"], &["fmt", "--all"], &["services"], &["services", "down"]] {
             assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_built_for_tests_that_may_run_it() {
+        for (args, expected) in [
+            (&["smoke"][..], true),
+            (&["-p", "session-manager-tests"], true),
+            (&["-p", "session-manager-core", "--package", "session-manager-tests"], true),
+            (&["--package=session-manager-tests", "smoke"], true),
+            (&["-psession-manager-tests"], true),
+            (&["-p", "session-manager-*"], true),
+            (&["-p", "session-manager-core"], false),
+            (&["--package=session-manager-core"], false),
+            (&["-psession-manager-core", "--all-features"], false),
+        ] {
+            let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+            assert_eq!(may_run_the_server(&args), expected, "{args:?}");
         }
     }
 

@@ -120,6 +120,16 @@ impl Program {
         }
     }
 
+    /// Runs it in the foreground, but for its standard output, which is returned.
+    pub(crate) fn run_keeping_output(mut self) -> Result<String, Failure> {
+        println!("$ {}", self.shown);
+        match self.command.stderr(Stdio::inherit()).output() {
+            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Ok(output) => Err(Failure::Check(format!("`{}` ended with {}", self.shown, output.status))),
+            Err(error) => Err(Failure::Missing(format!("`{}` cannot be run: {error}", self.shown))),
+        }
+    }
+
     /// Its standard output when it ends well, and nothing when it is not there or fails: for asking a version.
     pub(crate) fn answer(mut self) -> Option<String> {
         let output = self.command.stderr(Stdio::null()).output().ok()?;
@@ -147,7 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_kept_and_answers_trimmed() {
+    fn output_and_errors_are_kept_and_answers_trimmed() {
+        assert_eq!(shell("echo out; echo err >&2").run_keeping_output().unwrap(), "out\n");
+        assert_eq!(shell("echo out; exit 3").run_keeping_output().unwrap_err().exit_code(), 1);
         assert_eq!(shell("echo out; echo err >&2").run_keeping_errors().unwrap(), "err\n");
         assert_eq!(shell("echo ' 1.2.3 '; echo noise >&2").answer().as_deref(), Some("1.2.3"));
         assert_eq!(shell("echo 1; exit 1").answer(), None);
