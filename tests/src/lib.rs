@@ -11,9 +11,13 @@
     reason = "test support: a failed step is a failed test"
 )]
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/putting-it-together.md")]
+pub mod putting_it_together {}
+
 pub mod bed;
 pub mod client;
 pub mod server;
+pub mod shown;
 pub mod sink;
 pub mod sqlite;
-pub mod shown;

@@ -24,7 +24,8 @@ use crate::page::is_page_request;
 /// - With a refresh cookie, a page request whose access token is missing or expired is renewed, and then authenticated like any other.
 ///   Its response sets both cookies if it starts within the grace of the rotation, and not after it: a slow response must not put an old
 ///   token back. Where the handler set one of the cookies itself, its word counts. A policy with a grace of zero therefore renews no page requests.
-/// - A refused refresh token has its cookies removed; an outage of the storage removes nothing.
+/// - A refresh token that will never be accepted again has its cookies removed. One that a re-authentication replaced (`rotated`) keeps
+///   them, for the new ones may have reached the browser meanwhile. An outage of the storage removes nothing.
 /// - Requests without credentials cost no storage access.
 ///
 /// # Cancellation
