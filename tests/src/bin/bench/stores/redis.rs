@@ -28,14 +28,14 @@ pub(crate) async fn compare(plan: Plan) -> Outcome {
     let server = Server::start()?;
     let connection = connect(&server).await?;
     let storage = storage(&connection)?;
-    let people = Population::insert(&storage, ROWS, IN_FLIGHT).await?;
-    let store = Store::new(storage, people, server)?.sign_in(ROWS).await?;
+    let people = Population::insert(&storage, plan.sessions, IN_FLIGHT).await?;
+    let store = Store::new(storage, people, server)?.sign_in(plan.sessions).await?;
     let bare = Keys::filled(connection).await?;
     compare_each("Redis, 64 in flight over one connection", plan, store, bare).await
 }
 
 pub(crate) async fn connect(server: &Server) -> Outcome<MultiplexedConnection> {
-    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(60)));
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_mins(1)));
     Ok(Client::open(server.url())?.get_multiplexed_async_connection_with_config(&patient).await?)
 }
 
