@@ -23,17 +23,19 @@ pub(crate) struct Plan {
     /// How long one side runs before it is the other's turn.
     pub(crate) slice: Duration,
     rounds: u64,
+    /// Sessions in a storage while its operations are compared, and as many again that were signed in through the manager.
+    pub(crate) sessions: usize,
 }
 
 impl Plan {
     /// About three seconds a pair.
     pub(crate) const fn full() -> Self {
-        Self { in_flight: 1, batch: 1, slice: Duration::from_millis(300), rounds: 5 }
+        Self { in_flight: 1, batch: 1, slice: Duration::from_millis(300), rounds: 5, sessions: 1000 }
     }
 
     /// As little as shows that it runs.
     pub(crate) const fn quick() -> Self {
-        Self { in_flight: 1, batch: 1, slice: Duration::from_millis(25), rounds: 2 }
+        Self { in_flight: 1, batch: 1, slice: Duration::from_millis(25), rounds: 2, sessions: 320 }
     }
 
     pub(crate) const fn in_flight(mut self, in_flight: usize) -> Self {
@@ -148,17 +150,22 @@ pub(crate) async fn pair<A: Side, B: Side>(words: &[&str], plan: Plan, a: A, b: 
     // Writing to a string cannot fail.
     let _ = write!(
         row,
-        " {:.0} | {:.0} | **{:.2}** ({:.2}–{:.2}) | {:.1} | {:.1} |",
+        " {:.0} | {:.0} | **{}** ({}–{}) | {:.1} | {:.1} |",
         rate(&of_a),
         rate(&of_b),
-        ratio.median,
-        ratio.least,
-        ratio.most,
+        digits(ratio.median),
+        digits(ratio.least),
+        digits(ratio.most),
         cpu(&of_a),
         cpu(&of_b)
     );
     println!("{row}");
     Ok(())
+}
+
+/// Two digits behind the point, and two that count where that would be none.
+fn digits(ratio: f64) -> String {
+    if ratio < 0.01 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 /// The head of a table whose rows [`pair`] prints.

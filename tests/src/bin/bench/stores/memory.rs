@@ -25,8 +25,8 @@ const ROOM: usize = 30_000_000;
 pub(crate) async fn compare(plan: Plan) -> Outcome {
     let plan = plan.batched();
     let storage = storage()?;
-    let people = Population::insert(&storage, ROWS, 1).await?;
-    let store = Store::new(storage, people, ())?.sign_in(ROWS).await?;
+    let people = Population::insert(&storage, plan.sessions, 1).await?;
+    let store = Store::new(storage, people, ())?.sign_in(plan.sessions).await?;
     compare_each("Memory, one at a time, beside a hash map behind a mutex", plan, store, Map::filled()).await
 }
 

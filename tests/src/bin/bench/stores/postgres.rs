@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::{compare as compare_each, rows::bare_rows};
 use crate::{
-    bare::ROWS,
     measure::{Outcome, Plan},
     ours::Store,
     population::{PER_USER, Population, insert, random, user_of},
@@ -26,8 +25,8 @@ pub(crate) async fn compare(plan: Plan) -> Outcome {
     let plan = plan.in_flight(IN_FLIGHT);
     let server = server()?;
     let (pool, storage) = database(&server).await?;
-    let people = Population::insert(&storage, ROWS, IN_FLIGHT).await?;
-    let store = Store::new(storage, people, server)?.sign_in(ROWS).await?;
+    let people = Population::insert(&storage, plan.sessions, IN_FLIGHT).await?;
+    let store = Store::new(storage, people, server)?.sign_in(plan.sessions).await?;
     let bare = Rows::filled(pool).await?;
     compare_each("PostgreSQL, 64 in flight over 16 connections", plan, store, bare).await
 }

@@ -28,8 +28,8 @@ pub(crate) async fn compare(plan: Plan) -> Outcome {
     let server = Server::start()?;
     let connection = connect(&server).await?;
     let storage = storage(&connection)?;
-    let people = Population::insert(&storage, ROWS, IN_FLIGHT).await?;
-    let store = Store::new(storage, people, server)?.sign_in(ROWS).await?;
+    let people = Population::insert(&storage, plan.sessions, IN_FLIGHT).await?;
+    let store = Store::new(storage, people, server)?.sign_in(plan.sessions).await?;
     let bare = Keys::filled(connection).await?;
     compare_each("Redis, 64 in flight over one connection", plan, store, bare).await
 }

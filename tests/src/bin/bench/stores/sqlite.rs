@@ -11,7 +11,6 @@ use sqlx::{
 
 use super::{compare as compare_each, rows::bare_rows};
 use crate::{
-    bare::ROWS,
     measure::{Outcome, Plan},
     ours::Store,
     population::Population,
@@ -39,8 +38,8 @@ pub(crate) async fn compare(plan: Plan) -> Outcome {
         .feed(FeedTable::new("session_feed"));
     sqlx::raw_sql(AssertSqlSafe(reference_ddl::<Sqlite>(&table)?)).execute(&pool).await?;
     let storage: Arc<dyn SessionStorage> = Arc::new(SqlxStorage::new(pool.clone(), table)?);
-    let people = Population::insert(&storage, ROWS, 1).await?;
-    let store = Store::new(storage, people, folder)?.sign_in(ROWS).await?;
+    let people = Population::insert(&storage, plan.sessions, 1).await?;
+    let store = Store::new(storage, people, folder)?.sign_in(plan.sessions).await?;
     let bare = Rows::filled(pool).await?;
     compare_each("SQLite, 8 in flight, WAL, every commit on the disk", plan, store, bare).await
 }
