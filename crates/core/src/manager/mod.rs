@@ -108,8 +108,8 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`ErrorKind::LimitReached`] where the policy rejects one session more; [`ErrorKind::InvalidInput`] for texts that are too long;
-    /// [`ErrorKind::Unconfirmed`] when a required audit sink failed. After any error no session of this call is live, save that an outage
-    /// may leave one that nobody has tokens for.
+    /// [`ErrorKind::Unconfirmed`] when a required audit sink failed; [`ErrorKind::SessionEnded`] when a suspicion rule refused the sign-in. After
+    /// any error no session of this call is live, save that an outage may leave one that nobody has tokens for.
     pub async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
         // Boxed: it is large, and a sign-in can bear an allocation.
         self.measure(Operation::Create, Box::pin(self.scope().create(new, context))).await
