@@ -52,6 +52,7 @@ pub struct Plan {
     pub(crate) touch: Arc<str>,
     /// The same for many sessions in one statement, where the database can.
     pub(crate) touch_many: Option<Arc<str>>,
+    pub(crate) remove_one: Arc<str>,
     pub(crate) claim: Option<Arc<str>>,
     pub(crate) epochs: Option<EpochPlan>,
     pub(crate) once: Option<OncePlan>,
@@ -102,6 +103,7 @@ impl Plan {
             advance_at_once: draft.advance_at_once::<DB>(epoch_table.as_deref(), &is_live, &read),
             touch: draft.touch::<DB>(epoch_table.as_deref(), &is_live),
             touch_many: DB::HAS_ARRAYS.then(|| draft.touch_many::<DB>(epoch_table.as_deref(), &is_live)),
+            remove_one: draft.remove_one::<DB>(),
             claim: DB::claim(&table).map(Into::into),
             epochs,
             once,
@@ -231,6 +233,11 @@ impl Draft<'_> {
         let id = self.name(Field::Id);
         let text = Text::<DB>::new(format!("SELECT s.{id} FROM {} AS s WHERE s.{id} = ", self.table));
         text.parameter().push(lock).done()
+    }
+
+    fn remove_one<DB: Dialect>(&self) -> Arc<str> {
+        let text = Text::<DB>::new(format!("DELETE FROM {} WHERE {} = ", self.table, self.name(Field::Id)));
+        text.parameter().done()
     }
 
     fn replace<DB: Dialect>(&self, written: &[Column]) -> Arc<str> {

@@ -21,8 +21,8 @@ use crate::error::Failure;
 use crate::field::Field;
 use crate::link::{Borrowed, Link};
 use crate::ops::{
-    Announce, AtOnce, Check, Counting, EpochsOf, Listing, Operation, Put, Read, Remember, Scan, Since, TOUCHED, Touches,
-    latest,
+    Announce, AtOnce, Check, Counting, EpochsOf, Listing, Operation, Put, Read, Remember, Scan, Since, TOUCHED,
+    Touches, latest,
 };
 use crate::plan::Plan;
 

@@ -65,6 +65,9 @@ pub trait Dialect: sqlx::Database + Sealed {
     const SCHEMA_NAMES_INDEX: bool;
     /// Whether indexes may leave rows out, and descend.
     const RICH_INDEXES: bool;
+    /// Whether rows are removed one by one, since to remove several the database would look at every row of a small table, and so wait for
+    /// those that somebody else holds.
+    const REMOVES_SINGLY: bool;
     /// Whether an index serves a comparison of two columns with two values at once.
     const COMPARES_PAIRS: bool;
     /// Whether sessions are locked by the primary key, so that another unique key would not do.
@@ -99,11 +102,6 @@ pub trait Dialect: sqlx::Database + Sealed {
     /// What follows it so that the row with the same key gets the new `column`, if it held at most the parameter `at_most`; `None` where the
     /// number of affected rows would not tell the cases apart.
     fn on_conflict_replace_if(table: &str, key: &str, column: &str, at_most: &str) -> Option<String>;
-
-    /// `DELETE FROM table`, with the alias `s`.
-    fn delete(table: &str) -> String {
-        format!("DELETE FROM {table} AS s")
-    }
 
     /// What a column of this kind is declared as. Texts that SQL compares have a length in bytes that is enough for them.
     fn column_type(kind: Kind, compared: Option<u16>) -> String;

@@ -51,6 +51,7 @@ impl Dialect for MySql {
     const TABLE_SUFFIX: &'static str = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = false;
+    const REMOVES_SINGLY: bool = true;
     const COMPARES_PAIRS: bool = false;
     const LOCKS_BY_PRIMARY_KEY: bool = true;
 
@@ -93,10 +94,6 @@ impl Dialect for MySql {
 
     fn on_conflict_replace_if(_table: &str, _key: &str, _column: &str, _at_most: &str) -> Option<String> {
         None
-    }
-
-    fn delete(table: &str) -> String {
-        format!("DELETE s FROM {table} AS s{}", Self::BY_PRIMARY_KEY)
     }
 
     fn column_type(kind: Kind, compared: Option<u16>) -> String {

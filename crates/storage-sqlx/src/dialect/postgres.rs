@@ -52,6 +52,7 @@ impl Dialect for Postgres {
     const TABLE_SUFFIX: &'static str = "";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = true;
+    const REMOVES_SINGLY: bool = false;
     const COMPARES_PAIRS: bool = true;
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 

@@ -37,6 +37,7 @@ impl Dialect for Sqlite {
     const TABLE_SUFFIX: &'static str = " STRICT";
     const SCHEMA_NAMES_INDEX: bool = true;
     const RICH_INDEXES: bool = true;
+    const REMOVES_SINGLY: bool = false;
     const COMPARES_PAIRS: bool = true;
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 

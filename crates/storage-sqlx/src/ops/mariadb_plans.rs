@@ -43,10 +43,8 @@ async fn a_page_in_the_middle_is_found_by_the_index() {
         };
         let mut channel = Channel { connection: &mut connection, prepared: true, inside: false };
         let steps = page("EXPLAIN ").fetch(&mut channel).await.unwrap();
-        let texts: Vec<Vec<_>> = steps
-            .into_iter()
-            .map(|step| step.map(|value| value.text("plan").unwrap_or_default()).collect())
-            .collect();
+        let texts: Vec<Vec<_>> =
+            steps.into_iter().map(|step| step.map(|value| value.text("plan").unwrap_or_default()).collect()).collect();
         let sessions = texts.iter().find(|step| step.iter().any(|text| text == "s")).unwrap();
         assert!(sessions.iter().any(|text| text == "range") && sessions.iter().any(|text| text == index), "{texts:?}");
         assert!(!texts.iter().flatten().any(|text| text.contains("filesort")), "{texts:?}");

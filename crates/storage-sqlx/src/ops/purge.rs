@@ -64,7 +64,9 @@ async fn ended<DB: Dialect>(
         candidates.iter().copied().take(limit).collect()
     };
     let sessions = rows::now::<DB>(plan, connection, &held).await?;
-    let more = candidates.len() > sessions.len();
+    // Whoever finds nothing but what others hold ends: it would look again and again for as long as they hold it, or removes what they do.
+    let blocked = sessions.is_empty() && limit > 0;
+    let more = candidates.len() > sessions.len() && !blocked;
     Ok((sessions, more))
 }
 

@@ -156,9 +156,15 @@ pub(super) async fn remove<DB: Dialect>(
     connection: &mut Channel<'_, DB>,
     sessions: &[Snapshot],
 ) -> Result<(), Failure> {
+    if DB::REMOVES_SINGLY {
+        for snapshot in sessions {
+            execute::<DB>(connection, &plan.remove_one, vec![plan.mapping.id.encode(snapshot.session.id)]).await?;
+        }
+        return Ok(());
+    }
     for chunk in sessions.chunks(CHUNK) {
         let ids: Vec<_> = chunk.iter().map(|snapshot| snapshot.session.id).collect();
-        by_ids::<DB>(plan, &DB::delete(&plan.table), &ids).execute(connection).await?;
+        by_ids::<DB>(plan, &format!("DELETE FROM {} AS s", plan.table), &ids).execute(connection).await?;
     }
     Ok(())
 }

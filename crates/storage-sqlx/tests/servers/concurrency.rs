@@ -23,6 +23,7 @@ on_each! {
     mixed_load_with_clean_up_never_fails,
     a_revocation_is_not_lost_to_a_rotation_that_keeps,
     cleaners_share_the_work,
+    a_clean_up_does_not_spin_on_rows_that_somebody_holds,
     dropped_futures_leave_whole_steps,
     a_large_batch_of_touches_holds_up_nobody,
 }
@@ -201,6 +202,31 @@ async fn cleaners_share_the_work<S: Server>() {
     removed.sort();
     removed.dedup();
     assert_eq!(removed.len(), 60, "none is removed twice");
+}
+
+async fn a_clean_up_does_not_spin_on_rows_that_somebody_holds<S: Server>() {
+    let fixture = Fixture::<S>::new().await;
+    for number in 0..4 {
+        fixture.sign_in("alice", number).await;
+    }
+    let purge = Purge::new(PurgeScope::EndedBefore(at(2_000_000)), 2, at(2_000_000));
+    let clean = async || {
+        let purged = fixture.storage.purge(&purge).await.unwrap();
+        (purged.sessions.len(), purged.more)
+    };
+    for (held, free) in [
+        ("SELECT id FROM sessions FOR UPDATE", vec![]),
+        ("SELECT id FROM sessions ORDER BY id LIMIT 1 FOR UPDATE", vec![(2, true), (1, true)]),
+    ] {
+        let mut holder = fixture.pool.begin().await.unwrap();
+        S::run_on(&mut holder, held).await;
+        for expected in free {
+            assert_eq!(clean().await, expected, "{held}");
+        }
+        assert_eq!(clean().await, (0, false), "{held}: nothing can be removed now");
+        holder.rollback().await.unwrap();
+    }
+    assert_eq!(clean().await, (1, false), "and later it is");
 }
 
 /// Somebody holds the last of two hundred and fifty rows. In PostgreSQL the batch is one statement, which waits; in MariaDB what came in
