@@ -103,9 +103,9 @@ async fn cast(lab: &Fixture) -> Cast {
     let out = lab.login(&alice).await;
     lab.logout(&out).await;
     let other = lab.login(&alice).await;
-    let alive = lab.login(&alice).await;
-    lab.revoke(RevokeTarget::User { user: alice, except: Some(alive.session.id) }).await;
-    Cast { ended: vec![globally, rotated, all, out, other], alive }
+    let survivor = lab.login(&alice).await;
+    lab.revoke(RevokeTarget::User { user: alice, except: Some(survivor.session.id) }).await;
+    Cast { ended: vec![globally, rotated, all, out, other], alive: survivor }
 }
 
 impl Cast {

@@ -47,7 +47,7 @@ pub fn cluster_servers() -> (Vec<String>, Guard) {
 
 /// A busy machine is no outage: the tests that need short timeouts set their own.
 pub fn patient() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(60)))
+    AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_mins(1)))
 }
 
 pub async fn connect(url: &str) -> MultiplexedConnection {
@@ -65,21 +65,20 @@ pub async fn single() -> Held {
 pub async fn managed() -> Held {
     let (url, guard) = server();
     let patient =
-        redis::aio::ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(60)));
+        redis::aio::ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_mins(1)));
     let manager = ConnectionManager::new_with_config(Client::open(url).unwrap(), patient).await.unwrap();
     HeldStorage::new(RedisStorage::new(manager, config()).unwrap(), guard)
 }
 
 /// Over a connection to the primary that Sentinel names.
 pub async fn named_by_sentinel() -> Held {
-    let (sentinels, guard): (Vec<String>, Guard) = match found(Service::RedisSentinel) {
-        Some(urls) => (urls.split(',').map(str::to_owned).collect(), None),
-        None => {
-            let servers = RedisSentinel::start().unwrap();
-            (servers.sentinel_urls(), Some(Box::new(servers)))
-        }
+    let (sentinels, guard): (Vec<String>, Guard) = if let Some(urls) = found(Service::RedisSentinel) {
+        (urls.split(',').map(str::to_owned).collect(), None)
+    } else {
+        let servers = RedisSentinel::start().unwrap();
+        (servers.sentinel_urls(), Some(Box::new(servers)))
     };
-    let mut sentinel = connect(&sentinels[0]).await;
+    let mut sentinel = connect(sentinels.first().unwrap()).await;
     let (host, port): (String, u16) = redis::cmd("SENTINEL")
         .arg("get-master-addr-by-name")
         .arg(RedisSentinel::SERVICE)
@@ -93,7 +92,7 @@ pub async fn named_by_sentinel() -> Held {
 /// Over a cluster connection.
 pub async fn clustered() -> Held {
     let (urls, guard) = cluster_servers();
-    let client = ClusterClient::builder(urls).response_timeout(std::time::Duration::from_secs(60)).build().unwrap();
+    let client = ClusterClient::builder(urls).response_timeout(std::time::Duration::from_mins(1)).build().unwrap();
     let connection = client.get_async_connection().await.unwrap();
     HeldStorage::new(RedisStorage::cluster(connection, config()).unwrap(), guard)
 }
