@@ -190,7 +190,7 @@ mod tests {
         let random = crate::random::SystemRandom::new().unwrap();
         let (here, there) = (BusRelay::new(&random).unwrap(), BusRelay::new(&random).unwrap());
         let (mut ours, mut theirs) = (here.subscribe(), there.subscribe());
-        let mut next = |stream: &mut BoxStream<'static, BusEvent>| stream.next().now_or_never().flatten();
+        let next = |stream: &mut BoxStream<'static, BusEvent>| stream.next().now_or_never().flatten();
         let notice = Notice::new(Subject::Global, Phase::Done, DateTime::UNIX_EPOCH);
         let message = here.publish(&notice);
         assert_eq!(next(&mut ours), Some(BusEvent::Notice(notice)), "at once");

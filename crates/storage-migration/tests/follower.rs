@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::as_conversions,
     reason = "tests: a failed unwrap is a failed test, and a cast to a trait object loses nothing"
 )]

@@ -22,8 +22,7 @@ use servers::{config, connect};
 async fn on_primary(group: &mut RedisSentinel, acknowledged: bool) -> RedisStorage {
     let node = group.primary().unwrap();
     let url = group.nodes()[node].url();
-    let mut config = config();
-    config.prefix = "failover:".to_owned();
+    let mut config = config().prefix("failover:");
     if acknowledged {
         config = config.acknowledge(Acknowledge::new(1, Duration::from_millis(200)));
     }
@@ -34,7 +33,7 @@ async fn revoke(storage: &RedisStorage, lab: &Fixture, session: &Snapshot) -> bo
     let target = RevokeTarget::One { key: session.key(), owner: None };
     let revoke = Revoke::new(target, RevocationReason::LOGOUT, Actor::System, lab.now());
     let revoked = storage.revoke(&revoke).await.unwrap();
-    assert_eq!(revoked.sessions.len() as u64 + revoked.already_ended, 1);
+    assert_eq!(u64::try_from(revoked.sessions.len()).unwrap() + revoked.already_ended, 1);
     !revoked.unconfirmed
 }
 
@@ -114,7 +113,7 @@ async fn a_sentinel_client_follows_the_failover() {
             .unwrap();
         ConnectionAddr::Tcp(host, port)
     });
-    let builder = SentinelClientBuilder::new(addresses, RedisSentinel::SERVICE.to_owned(), SentinelServerType::Master);
+    let builder = SentinelClientBuilder::new(addresses, RedisSentinel::SERVICE, SentinelServerType::Master);
     let mut client = builder.unwrap().build().unwrap();
     let limits = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(1)));
     let settings = config();
@@ -182,7 +181,7 @@ async fn a_slot_moves_under_traffic() {
                 );
                 match storage.advance(&advance).await {
                     Ok(AdvanceOutcome::Advanced(now) | AdvanceOutcome::Converge(now)) => {
-                        generation = now.control.generation
+                        generation = now.control.generation;
                     }
                     Ok(other) => panic!("{other:?}"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),

@@ -255,8 +255,8 @@ async fn a_hundred_thousand_sessions_come_and_go_without_a_trace() {
     for _ in 0..100 {
         for chunk in users.chunks(25) {
             let mut tasks = tokio::task::JoinSet::new();
-            for one in chunk.iter().cloned() {
-                let lab = Arc::clone(&lab);
+            for one in chunk {
+                let (lab, one) = (Arc::clone(&lab), one.clone());
                 tasks.spawn(async move {
                     for number in 0..20 {
                         let session = lab.session(&one).lifetime(Duration::from_mins(30));
