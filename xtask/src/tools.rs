@@ -8,7 +8,7 @@ use std::{
 
 use crate::process::{Failure, Outcome, Program};
 
-/// A program from crates.io that is installed into `target/tools` when it is missing.
+/// A program that is a crate, and is installed into `target/tools` when it is missing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
     /// The package, and the name of its program.
