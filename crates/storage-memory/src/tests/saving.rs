@@ -198,6 +198,15 @@ fn what_ends_late_in_a_save_is_dead_in_the_file() {
     assert!(!is_live(&restored, records[5].session.id, 4));
 }
 
+/// Stops the load also when an assertion fails, so that the test ends.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn saves_under_load_always_restore_within_the_bounds_and_revive_nobody() {
     const BOUND: usize = 300;
@@ -247,6 +256,7 @@ fn saves_under_load_always_restore_within_the_bounds_and_revive_nobody() {
                 }
             });
         }
+        let _stop = Stopping(&stop);
         for round in 0..16 {
             if round % 8 == 7 {
                 // Everybody who is known to live before it, ends by it.
@@ -261,7 +271,6 @@ fn saves_under_load_always_restore_within_the_bounds_and_revive_nobody() {
             let revived = before.iter().filter(|id| is_live(&restored, **id, tick())).count();
             assert_eq!(revived, 0, "round {round}");
         }
-        stop.store(true, Ordering::SeqCst);
     });
     assert!(sign_ins.into_inner() > BOUND, "there was load");
     assert!(!storage.is_followed());
