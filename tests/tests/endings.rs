@@ -130,7 +130,7 @@ async fn a_rule_records_asks_for_a_step_up_or_ends_the_session() {
         let hour = Duration::from_hours(1);
         let fresh = bed.manager.require_fresh(&view.snapshot.session, hour).is_ok();
         if let Ok(request) = &outcome {
-            let bound = bed.manager.require_fresh(request.session(), hour).is_ok();
+            let bound = bed.manager.require_fresh(request.session().unwrap(), hour).is_ok();
             assert_eq!(bound, fresh, "the very request that raised the suspicion is bound by it");
         }
         match action {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
-use session_manager_core::{ClaimedEpoch, ClaimedEpochs, Rejection, SessionId, SessionKey, UserId, Verified};
+use session_manager_core::{
+    Actor, Binding, ClaimedEpoch, ClaimedEpochs, Rejection, SessionId, SessionKey, UserId, Verified,
+};
 
 use crate::claims::Issuance;
 
@@ -48,8 +50,27 @@ pub(crate) fn judge(
     verified.user_id = Some(user);
     verified.expires_at = Some(expires_at);
     verified.epochs = epochs;
+    verified.authenticated_at = claims.get("auth_time").map(numeric_date).transpose()?;
+    verified.actor = claims.get("act").map(actor).transpose()?;
+    verified.binding = claims.get("cnf").map(binding).transpose()?;
     verified.claims = Some(Arc::new(claims));
     Ok(verified)
+}
+
+/// The actor (RFC 8693 §4.1), in the form in which we write it.
+fn actor(value: &Value) -> Result<Actor, Rejection> {
+    let subject = value.get("sub").and_then(Value::as_str).ok_or(Rejection::MissingClaim)?;
+    Actor::parse(subject).map_err(|_| Rejection::MissingClaim)
+}
+
+/// The confirmation (RFC 7800): a key of `DPoP` (RFC 9449 §6) or a certificate (RFC 8705 §3.1). One that we do not know is not passed over.
+fn binding(value: &Value) -> Result<Binding, Rejection> {
+    let member = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    match (member("jkt"), member("x5t#S256")) {
+        (Some(thumbprint), None) => Ok(Binding::Dpop(thumbprint)),
+        (None, Some(thumbprint)) => Ok(Binding::Certificate(thumbprint)),
+        _ => Err(Rejection::MissingClaim),
+    }
 }
 
 fn text(value: &Value) -> Result<&str, Rejection> {

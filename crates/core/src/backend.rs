@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use crate::control::Control;
+use crate::control::{Actor, Control};
 use crate::epoch::Epoch;
 use crate::error::{Rejection, Result};
 use crate::id::SessionKey;
+use crate::session::Binding;
 use crate::snapshot::Snapshot;
 use crate::token::{ReferenceToken, Token, TokenKind};
 use crate::user::UserId;
@@ -119,6 +120,12 @@ pub struct Verified {
     pub expires_at: Option<DateTime<Utc>>,
     /// The user's and the global epoch it was issued under, where the token says so.
     pub epochs: Option<ClaimedEpochs>,
+    /// When the user proved who they are, where the token says so.
+    pub authenticated_at: Option<DateTime<Utc>>,
+    /// Who acts in the user's name, where the token says so.
+    pub actor: Option<Actor>,
+    /// What the token is bound to, where it says so.
+    pub binding: Option<Binding>,
     /// All claims, where it carries claims.
     pub claims: Option<Arc<Map<String, Value>>>,
 }
@@ -126,7 +133,17 @@ pub struct Verified {
 impl Verified {
     /// A proven token of this session and generation.
     pub const fn new(key: SessionKey, generation: u64) -> Self {
-        Self { key, user_id: None, generation, expires_at: None, epochs: None, claims: None }
+        Self {
+            key,
+            user_id: None,
+            generation,
+            expires_at: None,
+            epochs: None,
+            authenticated_at: None,
+            actor: None,
+            binding: None,
+            claims: None,
+        }
     }
 }
 

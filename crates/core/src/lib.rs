@@ -39,6 +39,7 @@ pub use id::{SessionId, SessionKey};
 pub use manager::{
     AfterCommit, Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated,
     Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
+    Verification,
 };
 pub use policy::{FieldLimits, IpRecording, PolicyOverrides, SessionPolicy};
 pub use random::{Random, SystemRandom};

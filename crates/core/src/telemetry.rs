@@ -117,6 +117,8 @@ pub enum Incident {
     AnnouncementFailed,
     /// The clean-up failed.
     CleanUpFailed,
+    /// The feed of revocations could not be read.
+    FeedNotRead,
 }
 
 impl Incident {
@@ -132,6 +134,7 @@ impl Incident {
             Self::ActivityNotWritten => "activity_not_written",
             Self::AnnouncementFailed => "announcement_failed",
             Self::CleanUpFailed => "clean_up_failed",
+            Self::FeedNotRead => "feed_not_read",
         }
     }
 }

@@ -88,8 +88,8 @@ impl<S: Sync, const MAX_AGE_SECONDS: u64> FromRequestParts<S> for FreshSession<M
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
         let current = found_by_layer(parts)?.current()?;
         match MAX_AGE_SECONDS {
-            0 => current.require_fresh_by_policy()?,
-            seconds => current.require_fresh(Duration::from_secs(seconds))?,
+            0 => current.require_fresh_by_policy().await?,
+            seconds => current.require_fresh(Duration::from_secs(seconds)).await?,
         }
         Ok(Self(current))
     }

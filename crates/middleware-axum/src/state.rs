@@ -1,12 +1,14 @@
 //! What is known of a request, as it travels in the request's extensions.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use serde_json::Value;
-use session_manager_core::{Authenticated, ErrorKind, RequestContext, Session, SessionId, SessionManager, UserId};
+use session_manager_core::{
+    Authenticated, ErrorKind, RequestContext, Session, SessionId, SessionKey, SessionManager, UserId,
+};
 
 use crate::config::Config;
 use crate::cookies::SessionCookies;
@@ -58,6 +60,8 @@ struct SignedIn {
     manager: SessionManager,
     context: Arc<RequestContext>,
     authenticated: Authenticated,
+    /// Read later, where the check did not need it.
+    read: OnceLock<Arc<Session>>,
     credential: Credential,
 }
 
@@ -134,12 +138,27 @@ impl CurrentSession {
         authenticated: Authenticated,
         credential: Credential,
     ) -> Self {
-        Self(Arc::new(SignedIn { manager, context, authenticated, credential }))
+        Self(Arc::new(SignedIn { manager, context, authenticated, read: OnceLock::new(), credential }))
     }
 
-    /// The session.
-    pub fn session(&self) -> &Arc<Session> {
-        self.0.authenticated.session()
+    /// The session: as the check has read it, or else read now, once a request.
+    ///
+    /// # Errors
+    /// Where the check had no need of the storage ([`Verification::Feed`](session_manager_core::Verification) and `Stateless`): 401 when the
+    /// session is over, 503 while that cannot be told.
+    pub async fn session(&self) -> Result<Arc<Session>, SessionRejection> {
+        if let Some(session) = self.0.authenticated.session().or_else(|| self.0.read.get()) {
+            return Ok(Arc::clone(session));
+        }
+        match self.0.manager.load(&self.0.authenticated).await {
+            Ok(snapshot) => Ok(Arc::clone(self.0.read.get_or_init(|| snapshot.session))),
+            Err(error) => Err(SessionRejection::new(Refusal::Session(error), self.0.context.request_id.as_deref())),
+        }
+    }
+
+    /// How the session is looked up.
+    pub fn key(&self) -> SessionKey {
+        self.0.authenticated.key()
     }
 
     /// Whose it is.
@@ -162,7 +181,7 @@ impl CurrentSession {
         self.0.authenticated.claim(name)
     }
 
-    /// The session as it was read, and what the token says.
+    /// The session as far as it was read, and what the token says.
     pub fn authenticated(&self) -> &Authenticated {
         &self.0.authenticated
     }
@@ -176,8 +195,10 @@ impl CurrentSession {
     ///
     /// # Errors
     /// 403.
-    pub fn require_fresh(&self, max_age: Duration) -> Result<(), SessionRejection> {
-        let refusal = match self.0.manager.require_fresh(self.session(), max_age) {
+    pub async fn require_fresh(&self, max_age: Duration) -> Result<(), SessionRejection> {
+        // What a token says of its age may be older than the latest proof, or than a step-up that was asked for since.
+        let session = self.session().await?;
+        let refusal = match self.0.manager.require_fresh(&session, max_age) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::StepUpRequired => Refusal::StepUp(max_age),
             Err(error) => Refusal::Session(error),
@@ -189,8 +210,8 @@ impl CurrentSession {
     ///
     /// # Errors
     /// 403.
-    pub fn require_fresh_by_policy(&self) -> Result<(), SessionRejection> {
-        self.require_fresh(self.0.manager.policy().step_up_max_age)
+    pub async fn require_fresh_by_policy(&self) -> Result<(), SessionRejection> {
+        self.require_fresh(self.0.manager.policy().step_up_max_age).await
     }
 
     /// Waits until the session has ended, however: for event streams and sockets that outlive their request.
@@ -198,7 +219,7 @@ impl CurrentSession {
     /// The future borrows nothing, so that it can move into a task.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let manager = self.0.manager.clone();
-        let key = self.session().key();
+        let key = self.key();
         async move { manager.ended(key).await }
     }
 }

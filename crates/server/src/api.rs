@@ -116,7 +116,7 @@ pub(crate) fn is_background(request: &Parts) -> bool {
 
 async fn require_fresh(request: Request, next: Next) -> Result<Response, Rejection> {
     let found = request.extensions().get::<RequestSession>().ok_or(ProblemType::Internal)?;
-    found.current()?.require_fresh_by_policy()?;
+    found.current()?.require_fresh_by_policy().await?;
     Ok(next.run(request).await)
 }
 

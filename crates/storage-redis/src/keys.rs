@@ -65,7 +65,9 @@ impl Keys {
     pub(crate) fn stream_of(subject: Subject) -> usize {
         match subject {
             Subject::Session(id) => usize::from(id.shard().number()) % STREAMS,
-            Subject::User(locator) => locator.as_bytes().first().map_or(0, |byte| usize::from(*byte) % STREAMS),
+            Subject::User(locator) | Subject::UserEpoch(locator) => {
+                locator.as_bytes().first().map_or(0, |byte| usize::from(*byte) % STREAMS)
+            }
             _ => 0,
         }
     }

@@ -160,7 +160,7 @@ impl Marks {
         let (raised, until) = (self.sequence, after(now, self.life));
         let mark = match subject {
             Subject::Session(id) => self.sessions.at(id, now),
-            Subject::User(locator) => {
+            Subject::User(locator) | Subject::UserEpoch(locator) => {
                 self.newest_user = raised;
                 self.users.at(locator, now)
             }
@@ -177,7 +177,7 @@ impl Marks {
     fn existing(&mut self, subject: Subject) -> Option<&mut Mark> {
         match subject {
             Subject::Session(id) => self.sessions.marks.get_mut(&id),
-            Subject::User(locator) => self.users.marks.get_mut(&locator),
+            Subject::User(locator) | Subject::UserEpoch(locator) => self.users.marks.get_mut(&locator),
             _ => Some(&mut self.global),
         }
     }

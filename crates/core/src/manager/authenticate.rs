@@ -9,6 +9,8 @@ use serde_json::json;
 use super::delivery::Happening;
 use super::request::{Authenticated, Presence, RequestContext, SessionView};
 use super::scope::{Scope, end_id, subject_of};
+use super::verification::Verification;
+use super::watch::Advice;
 use crate::audit::AuditKind;
 use crate::backend::{Presented, Verified};
 use crate::clock::{after, before};
@@ -16,16 +18,13 @@ use crate::control::{Actor, RevocationReason};
 use crate::enricher::Enrichment;
 use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::id::SessionKey;
-use crate::snapshot::{Snapshot, State};
-use crate::storage::{Consistency, Revoke, RevokeTarget, SessionPatch, Touch, Update, UpdateOutcome};
-use crate::suspicion::{Evidence, Occasion, SuspicionAction};
+use crate::snapshot::{LivePolicy, Snapshot, State};
+use crate::storage::{Consistency, Revoke, RevokeTarget, Touch};
+use crate::suspicion::{Evidence, Occasion};
 use crate::telemetry::Incident;
 use crate::token::TokenKind;
 
 const AUTHENTICATE: &str = "authenticate";
-
-/// How often a step-up is asked for again when others are faster.
-const ATTEMPTS: u32 = 16;
 
 /// Why a token is not accepted, with the session where it is known: refused tokens are audited by it.
 pub(super) struct Refused {
@@ -40,6 +39,11 @@ impl<E: Into<Error>> From<E> for Refused {
 }
 
 impl Refused {
+    /// Whether the token is refused, rather than nothing known of it.
+    fn is_definitive(&self) -> bool {
+        matches!(self.error.kind(), ErrorKind::InvalidToken(_) | ErrorKind::SessionEnded(_) | ErrorKind::Superseded)
+    }
+
     pub(super) fn of(kind: ErrorKind, operation: &'static str, snapshot: Snapshot) -> Self {
         Self { error: Error::new(kind, operation), snapshot: Some(Box::new(snapshot)) }
     }
@@ -53,18 +57,44 @@ impl Scope<'_> {
             Err(refused) => return Err(self.refuse(refused, context).await),
         };
         if !self.inner.rules.is_empty()
-            && let Some(stepped) = self.suspect(Occasion::Access, &accepted.snapshot, context, now).await?
+            && let Some(snapshot) = &accepted.snapshot
+            && let Some(stepped) = self.suspect(Occasion::Access, snapshot, context, now).await?
         {
             // The very request that raised the suspicion is bound by it.
-            accepted.snapshot = stepped;
+            accepted.snapshot = Some(stepped);
         }
         if context.presence == Presence::User {
-            self.touch_if_due(&mut accepted.snapshot, now).await;
+            self.note_presence(&mut accepted, now).await;
         }
         if self.listened() && self.sampled() {
-            self.emit(vec![self.about(AuditKind::Accessed, &accepted.snapshot.session, context)]).await?;
+            self.emit(vec![self.access(&accepted, context)]).await?;
         }
         Ok(accepted)
+    }
+
+    /// The session of an accepted request: as it was read, or read now.
+    pub(super) async fn load(&self, accepted: &Authenticated) -> Result<Snapshot> {
+        if let Some(snapshot) = &accepted.snapshot {
+            return Ok(snapshot.clone());
+        }
+        let now = self.now();
+        let judged = match self.find(&accepted.verified.key, Consistency::Latest).await {
+            Ok(snapshot) => self.judge(snapshot, &accepted.verified, now),
+            Err(refused) => Err(refused),
+        };
+        judged.map_err(|refused| refused.error)
+    }
+
+    /// The event of an access: of its session, or of what its token says.
+    fn access(&self, accepted: &Authenticated, context: &RequestContext) -> Happening {
+        if let Some(snapshot) = &accepted.snapshot {
+            return self.about(AuditKind::Accessed, &snapshot.session, context);
+        }
+        let acting = || accepted.verified.actor.clone().unwrap_or_else(|| Actor::User(accepted.user_id.clone()));
+        let mut event = self.event(AuditKind::Accessed, context.actor.clone().unwrap_or_else(acting), context);
+        event.session_id = Some(accepted.verified.key.id);
+        event.user_id = Some(accepted.user_id.clone());
+        Happening { event, session: None }
     }
 
     /// Judges an access token and leaves no trace.
@@ -75,24 +105,73 @@ impl Scope<'_> {
     async fn examine(&self, token: &str, now: DateTime<Utc>) -> Result<Authenticated, Refused> {
         let backend = &self.inner.backend;
         let presented = backend.parse(TokenKind::Access, token)?;
-        if backend.capabilities().self_contained {
-            let verified = backend.verify(&presented, None, now)?;
-            let snapshot = self.find(&verified.key).await?;
-            self.judge(snapshot, verified, now)
-        } else {
-            let (snapshot, verified) = self.prove(&presented, now).await?;
-            self.judge(snapshot, verified, now)
+        if !backend.capabilities().self_contained {
+            return self.examine_reference(&presented, now).await;
         }
+        let verified = backend.verify(&presented, None, now)?;
+        let (ticket, consistency) = match (self.inner.verification, &self.inner.watch) {
+            (Verification::Stateless, _) => match Authenticated::unread(&verified) {
+                Some(accepted) => return Ok(accepted),
+                None => (None, Consistency::Latest),
+            },
+            (Verification::Feed { .. }, Some(watch)) => {
+                let advice = watch.advise(&verified, self.inner.live == LivePolicy::TRACKED, now);
+                match (advice, Authenticated::unread(&verified)) {
+                    (Advice::Accept, Some(accepted)) => return Ok(accepted),
+                    (Advice::Look(ticket), _) => (Some((watch, ticket)), Consistency::Latest),
+                    (Advice::Accept, None) => (None, Consistency::Latest),
+                }
+            }
+            (Verification::Cached { .. }, _) => (None, Consistency::Eventual),
+            _ => (None, Consistency::Latest),
+        };
+        let found = self.find(&verified.key, consistency).await;
+        let judged = match found {
+            Ok(snapshot) => {
+                if let Some((watch, ticket)) = ticket {
+                    watch.learn(ticket, snapshot.session.user_id.locator(), &snapshot.epochs);
+                }
+                self.judge(snapshot, &verified, now)
+            }
+            Err(refused) => Err(refused),
+        };
+        let snapshot = match judged {
+            // What is refused, the storage itself has refused.
+            Err(refused) if consistency == Consistency::Eventual && refused.is_definitive() => {
+                self.judge(self.find(&verified.key, Consistency::Latest).await?, &verified, now)?
+            }
+            judged => judged?,
+        };
+        Ok(Authenticated::of(snapshot, verified))
+    }
+
+    async fn examine_reference(&self, presented: &Presented<'_>, now: DateTime<Utc>) -> Result<Authenticated, Refused> {
+        let cached = matches!(self.inner.verification, Verification::Cached { .. });
+        if cached {
+            let judged = match self.prove(presented, Consistency::Eventual, now).await {
+                Ok((snapshot, verified)) => self.judge(snapshot, &verified, now).map(|snapshot| (snapshot, verified)),
+                Err(refused) => Err(refused),
+            };
+            match judged {
+                Ok((snapshot, verified)) => return Ok(Authenticated::of(snapshot, verified)),
+                Err(refused) if refused.is_definitive() => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        let (snapshot, verified) = self.prove(presented, Consistency::Latest, now).await?;
+        let snapshot = self.judge(snapshot, &verified, now)?;
+        Ok(Authenticated::of(snapshot, verified))
     }
 
     /// Reads the session that a reference token names, and proves the token by it.
     pub(super) async fn prove(
         &self,
         presented: &Presented<'_>,
+        consistency: Consistency,
         now: DateTime<Utc>,
     ) -> Result<(Snapshot, Verified), Refused> {
         let key = presented.key().ok_or(Rejection::Malformed)?;
-        let snapshot = self.find(&key).await?;
+        let snapshot = self.find(&key, consistency).await?;
         let verified = self.inner.backend.verify(presented, Some(&snapshot.control), now)?;
         if key.locator.is_some_and(|locator| locator != snapshot.session.user_id.locator()) {
             return Err(Rejection::BadSignature.into());
@@ -100,15 +179,15 @@ impl Scope<'_> {
         Ok((snapshot, verified))
     }
 
-    async fn find(&self, key: &SessionKey) -> Result<Snapshot, Refused> {
+    async fn find(&self, key: &SessionKey, consistency: Consistency) -> Result<Snapshot, Refused> {
         let found = match self.storage.try_read(key) {
             Some(found) => found,
-            None => self.storage.read(key, Consistency::Latest).await?,
+            None => self.storage.read(key, consistency).await?,
         };
         found.ok_or_else(|| Rejection::UnknownSession.into())
     }
 
-    fn judge(&self, snapshot: Snapshot, verified: Verified, now: DateTime<Utc>) -> Result<Authenticated, Refused> {
+    fn judge(&self, snapshot: Snapshot, verified: &Verified, now: DateTime<Utc>) -> Result<Snapshot, Refused> {
         if verified.user_id.as_ref().is_some_and(|user| *user != snapshot.session.user_id) {
             return Err(Rejection::UnknownSession.into());
         }
@@ -119,7 +198,7 @@ impl Scope<'_> {
         if verified.generation < snapshot.control.floor {
             return Err(Refused::of(ErrorKind::Superseded, AUTHENTICATE, snapshot));
         }
-        Ok(Authenticated { snapshot, verified })
+        Ok(snapshot)
     }
 
     /// Records a refusal and hands its error on. Outages are no refusals.
@@ -218,9 +297,15 @@ impl Scope<'_> {
         Ok(self.view(snapshot))
     }
 
-    /// Writes activity down; a failure is reported and does not fail the request.
-    async fn touch_if_due(&self, snapshot: &mut Snapshot, now: DateTime<Utc>) {
-        if let Err(error) = self.write_activity(snapshot, now).await {
+    /// Writes activity down, or notes it for the background work; a failure is reported and does not fail the request.
+    async fn note_presence(&self, accepted: &mut Authenticated, now: DateTime<Utc>) {
+        let key = accepted.verified.key;
+        let written = match (self.inner.verification, &mut accepted.snapshot) {
+            (Verification::Always, Some(snapshot)) => self.write_activity(snapshot, now).await,
+            _ if !self.inner.notes_activity || self.inner.activity.note(key, now) => Ok(()),
+            _ => self.inner.write_seen(&[(key, now)]).await,
+        };
+        if let Err(error) = written {
             self.inner.telemetry.incident(Incident::ActivityNotWritten);
             tracing::warn!(%error, "activity was not written down");
         }
@@ -247,59 +332,6 @@ impl Scope<'_> {
         every == 1 || self.inner.accessed.fetch_add(1, Ordering::Relaxed).checked_rem(every) == Some(0)
     }
 
-    /// Asks the suspicion rules about a session and does what the strictest says. Returns the session where that changed it.
-    pub(super) async fn suspect(
-        &self,
-        occasion: Occasion,
-        snapshot: &Snapshot,
-        context: &RequestContext,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Snapshot>> {
-        let session = &snapshot.session;
-        let client = self.as_recorded(&context.client);
-        let known = self.enrich(&context.client).await;
-        let evidence = Evidence {
-            occasion,
-            session: Some(session),
-            client: &client,
-            known: &known,
-            last_activity: Some(snapshot.control.last_activity),
-            rejections: self.inner.rejections.count(context.client.ip_address, now),
-            now,
-        };
-        let Some((action, name)) = self.strictest(&evidence).await else { return Ok(None) };
-        let mut happening = self.about(AuditKind::Suspicious, session, context);
-        happening.event.reason = Some(name.to_owned());
-        happening.event.details.insert("action".to_owned(), json!(format!("{action:?}").to_lowercase()));
-        self.emit(vec![happening]).await?;
-        match action {
-            SuspicionAction::Record => Ok(None),
-            SuspicionAction::StepUp => self.demand_step_up(snapshot, now).await.map(Some),
-            SuspicionAction::Revoke => {
-                let ended = self.end_for(snapshot, RevocationReason::SUSPICIOUS, context).await?;
-                self.emit(ended.happenings).await?;
-                Err(Error::new(ErrorKind::SessionEnded(State::Revoked), AUTHENTICATE))
-            }
-        }
-    }
-
-    async fn strictest(&self, evidence: &Evidence<'_>) -> Option<(SuspicionAction, &'static str)> {
-        let mut strictest: Option<(SuspicionAction, &'static str)> = None;
-        for rule in &self.inner.rules {
-            match rule.judge(evidence).await {
-                Ok(Some(action)) if strictest.is_none_or(|(worst, _)| action > worst) => {
-                    strictest = Some((action, rule.name()));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    self.inner.telemetry.incident(Incident::RuleFailed);
-                    tracing::warn!(rule = rule.name(), %error, "a suspicion rule failed");
-                }
-            }
-        }
-        strictest
-    }
-
     /// Ends a session by the library's own decision.
     pub(super) async fn end_for(
         &self,
@@ -308,39 +340,15 @@ impl Scope<'_> {
         context: &RequestContext,
     ) -> Result<EndedFor> {
         let subject = subject_of(snapshot.key());
-        self.announce_intent(subject).await?;
+        let announced = self.announce_intent(subject).await?;
         let target = RevokeTarget::One { key: snapshot.key(), owner: None };
         let revoked = self.storage.revoke(&Revoke::new(target, reason, Actor::System, self.now())).await?;
-        self.announce_done(subject).await;
+        self.announce_done(announced).await;
         Ok(EndedFor {
             by_this_call: !revoked.sessions.is_empty(),
             unconfirmed: revoked.unconfirmed,
             happenings: self.endings(AuditKind::Revoked, &revoked.sessions, context),
         })
-    }
-
-    /// Asks for a step-up; whoever changes the session meanwhile is waited for.
-    async fn demand_step_up(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Snapshot> {
-        let mut snapshot = snapshot.clone();
-        for _ in 0..ATTEMPTS {
-            let mut authentication = snapshot.session.authentication.clone();
-            if authentication.step_up_since.is_some_and(|since| since >= authentication.at) {
-                return Ok(snapshot);
-            }
-            authentication.step_up_since = Some(now.max(authentication.at));
-            let mut patch = SessionPatch::new();
-            patch.authentication = Some(authentication);
-            snapshot =
-                match self.storage.update(&Update::new(snapshot.key(), snapshot.control.version, patch, now)).await? {
-                    UpdateOutcome::Updated(snapshot) => return Ok(snapshot),
-                    UpdateOutcome::Conflict(current) => current,
-                    UpdateOutcome::Ended(state, _) => {
-                        return Err(Error::new(ErrorKind::SessionEnded(state), AUTHENTICATE));
-                    }
-                    UpdateOutcome::Missing => return Err(Rejection::UnknownSession.into()),
-                };
-        }
-        Err(Error::new(ErrorKind::Conflict, AUTHENTICATE))
     }
 }
 

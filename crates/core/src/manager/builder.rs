@@ -5,9 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
+use super::activity::Activity;
 use super::delivery::Sink;
 use super::recent::Recent;
 use super::rejections::Rejections;
+use super::verification::{Verification, entry_life};
+use super::watch::Watch;
 use super::{Inner, SessionManager};
 use crate::audit::{AuditBackend, Delivery, SessionObserver};
 use crate::backend::SessionBackend;
@@ -39,6 +42,7 @@ pub struct SessionManagerBuilder {
     allow_volatile: bool,
     accessed_every: Option<NonZeroU32>,
     telemetry: Option<Arc<dyn Telemetry>>,
+    verification: Verification,
 }
 
 impl SessionManagerBuilder {
@@ -120,12 +124,33 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// How access tokens are checked. By default every check reads the session.
+    pub fn verification(mut self, verification: Verification) -> Self {
+        self.verification = verification;
+        self
+    }
+
     /// Puts the manager together.
     ///
     /// # Errors
-    /// [`ErrorKind::Misconfigured`], naming what is missing or what the storage cannot keep; [`ErrorKind::Internal`] when the operating
-    /// system gives no randomness.
+    /// [`ErrorKind::Misconfigured`], naming what is missing or what the storage cannot keep, and where the verification needs the
+    /// background work; [`ErrorKind::Internal`] when the operating system gives no randomness.
     pub fn build(self) -> Result<SessionManager> {
+        self.assemble(false)
+    }
+
+    /// Puts the manager together and returns its background work with it, which the application promises to run: it is
+    /// [`SessionManager::maintenance`].
+    ///
+    /// # Errors
+    /// Those of [`SessionManagerBuilder::build`], save for the want of background work.
+    pub fn build_with_maintenance(self) -> Result<(SessionManager, impl Future<Output = ()> + Send + use<>)> {
+        let manager = self.assemble(true)?;
+        let work = manager.maintenance();
+        Ok((manager, work))
+    }
+
+    fn assemble(self, maintained: bool) -> Result<SessionManager> {
         let refuse = |message: &'static str| Error::new(ErrorKind::Misconfigured, "build").because(message);
         let storage = self.storage.ok_or_else(|| refuse("a storage is missing"))?;
         let backend = self.backend.ok_or_else(|| refuse("a token backend is missing"))?;
@@ -137,6 +162,11 @@ impl SessionManagerBuilder {
         if !capabilities.cap && self.policy.on_limit != OnLimit::Unlimited {
             return Err(refuse("the storage cannot enforce max_sessions: set on_limit to unlimited"));
         }
+        self.verification.validate(&self.policy, &*storage, &*backend, maintained)?;
+        let watch = match self.verification {
+            Verification::Feed { max_age } => Some(Watch::new(max_age, entry_life(&self.policy))),
+            _ => None,
+        };
         let random = match self.random {
             Some(random) => random,
             None => Arc::new(SystemRandom::new()?),
@@ -154,6 +184,10 @@ impl SessionManagerBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             random,
             live,
+            verification: self.verification,
+            watch,
+            activity: Activity::default(),
+            notes_activity: maintained && self.verification != Verification::Always,
             accessed_every: self.accessed_every.unwrap_or(NonZeroU32::MIN),
             accessed: AtomicU32::new(0),
             rejections: Rejections::default(),

@@ -80,13 +80,12 @@ impl Scope<'_> {
         if owner.is_some_and(|owner| *owner != snapshot.session.user_id) {
             return Err(not_found());
         }
-        if announced {
-            self.announce_intent(subject_of(key)).await?;
-        }
+        let announced = if announced { Some(self.announce_intent(subject_of(key)).await?) } else { None };
         let outcome = self.change_read(&mut snapshot, patch).await;
         // After an outage nothing is known of the change; after anything else it may be remembered again.
-        if announced && !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
-            self.announce_done(subject_of(key)).await;
+        let known = !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
+        if let Some(announced) = announced.filter(|_| known) {
+            self.announce_done(announced).await;
         }
         outcome.map(|()| snapshot)
     }

@@ -71,12 +71,13 @@ impl SessionManager {
     /// The background work of all parts: a future that runs until it is dropped. The application spawns it on its runtime.
     ///
     /// # Behaviour
-    /// Once a minute it removes sessions that ended longer ago than the policy's retention, in batches, and flushes the audit sinks. Safe
-    /// on every node at once. An error is reported, and the next round tries again. Beside that it runs the background work of storage,
+    /// Once a minute it removes sessions that ended longer ago than the policy's retention, in batches, and flushes the audit sinks. It
+    /// follows the feed of revocations and writes noted activity down where the [`Verification`](crate::Verification) needs it. Safe on
+    /// every node at once. An error is reported, and the next round tries again. Beside that it runs the background work of storage,
     /// token backend, sinks, enrichers and bus. Without it, ended sessions stay stored, batched sinks keep what they have not yet written,
     /// and parts that need it say in their own documentation what is missing; nothing ended is accepted because of that. The first
     /// sign-in warns where a part needs it and it was never asked for.
-    pub fn maintenance(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn maintenance(&self) -> impl Future<Output = ()> + Send + use<> {
         let manager = self.clone();
         self.0.maintained.store(true, Ordering::Relaxed);
         async move {
@@ -86,7 +87,8 @@ impl SessionManager {
                 .chain(inner.sinks.iter().map(|sink| sink.backend().maintenance()))
                 .chain(inner.enrichers.iter().map(|enricher| enricher.maintenance()))
                 .chain(inner.bus.iter().map(|bus| bus.maintenance()));
-            future::join(manager.clean_for_ever(), future::join_all(parts.flatten())).await;
+            let own = future::join3(manager.clean_for_ever(), manager.write_activity(), manager.follow_feed());
+            future::join(own, future::join_all(parts.flatten())).await;
         }
     }
 
@@ -152,8 +154,8 @@ impl SessionManager {
             let wait = left.to_std().unwrap_or_default().min(POLL).max(Duration::from_millis(1));
             let concerns = |subject: Subject| match subject {
                 Subject::Session(id) => id == key.id,
-                Subject::User(user) => locator.is_none_or(|locator| locator == user),
-                Subject::Global => true,
+                Subject::User(user) | Subject::UserEpoch(user) => locator.is_none_or(|locator| locator == user),
+                Subject::Global | Subject::GlobalEpoch => true,
             };
             let mut timer = self.0.clock.sleep(wait);
             loop {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::request::{Created, NewSession, RequestContext};
 use super::scope::{Scope, subject_of_user};
+use super::verification::Verification;
 use crate::audit::AuditKind;
 use crate::backend::{IssueContext, TokenPair};
 use crate::client::ClientInfo;
@@ -17,6 +18,7 @@ use crate::control::{Control, RevocationReason, Seed};
 use crate::enricher::{Enrichment, SessionEnricher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::policy::PolicyOverrides;
 use crate::random::random_u64;
 use crate::session::{Authentication, Session};
 use crate::snapshot::{SessionRecord, Snapshot};
@@ -52,13 +54,11 @@ impl Scope<'_> {
 
     /// Stores the session. Whatever is known of the outcome, the subject may be remembered again.
     async fn insert(&self, insert: &Insert, user: &UserId) -> Result<(Snapshot, Vec<EndedSession>)> {
-        let announced = !insert.limit.rejects();
-        if announced {
-            self.announce_intent(subject_of_user(user)).await?;
-        }
+        let evicts = !insert.limit.rejects();
+        let announced = if evicts { Some(self.announce_intent(subject_of_user(user)).await?) } else { None };
         let outcome = self.storage.insert(insert).await?;
-        if announced {
-            self.announce_done(subject_of_user(user)).await;
+        if let Some(announced) = announced {
+            self.announce_done(announced).await;
         }
         match outcome {
             InsertOutcome::Inserted { snapshot, evicted } => Ok((snapshot, evicted)),
@@ -196,6 +196,7 @@ impl Scope<'_> {
             let message = "sender-constrained tokens are not enforced yet";
             return Err(Error::new(ErrorKind::Unsupported, CREATE).because(message));
         }
+        self.accept_idle_timeout(&new.overrides)?;
         if new.overrides.limit.is_some() && !self.storage.capabilities().cap {
             let message = "the storage cannot enforce a limit of sessions";
             return Err(Error::new(ErrorKind::Unsupported, CREATE).because(message));
@@ -204,6 +205,26 @@ impl Scope<'_> {
             Error::new(ErrorKind::InvalidInput, CREATE)
                 .because(error.message().unwrap_or("the overrides break the policy").to_owned())
         })
+    }
+
+    /// Where activity is written down in rounds, an idle timeout must leave room for them.
+    fn accept_idle_timeout(&self, overrides: &PolicyOverrides) -> Result<()> {
+        let Some(Some(idle)) = overrides.idle_timeout else { return Ok(()) };
+        if self.inner.verification == Verification::Always {
+            return Ok(());
+        }
+        let interval = self.inner.activity_interval();
+        if self.inner.notes_activity && idle / 10 >= interval {
+            return Ok(());
+        }
+        let message = match (self.inner.notes_activity, self.inner.verification.as_str()) {
+            (false, mode) => format!("with verification {mode} an idle timeout needs build_with_maintenance"),
+            (true, mode) => {
+                let least = humantime::format_duration(interval.saturating_mul(10));
+                format!("with verification {mode} an idle timeout of one session is at least {least}")
+            }
+        };
+        Err(Error::new(ErrorKind::InvalidInput, CREATE).because(message))
     }
 
     fn session(

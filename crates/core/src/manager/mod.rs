@@ -1,11 +1,13 @@
 //! The orchestrator: one object through which the application signs users in, checks requests, lists and ends sessions.
 
+mod activity;
 mod authenticate;
 mod builder;
 mod change;
 mod clean;
 mod create;
 mod delivery;
+mod follow;
 mod list;
 mod recent;
 mod refresh;
@@ -14,7 +16,10 @@ mod request;
 mod revoke;
 mod rotate;
 mod scope;
+mod suspect;
 mod transaction;
+mod verification;
+mod watch;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -37,7 +42,7 @@ use crate::id::{SessionId, SessionKey};
 use crate::policy::SessionPolicy;
 use crate::random::Random;
 use crate::session::{ExternalId, Session};
-use crate::snapshot::LivePolicy;
+use crate::snapshot::{LivePolicy, Snapshot};
 use crate::storage::{Count, Cursor, EndedSession, Health, Purged, SessionFilter, SessionStorage};
 use crate::suspicion::SuspicionRule;
 use crate::telemetry::{Operation, Telemetry};
@@ -49,11 +54,14 @@ pub use request::{
     SessionChange, SessionPage, SessionView,
 };
 pub use transaction::{AfterCommit, ScopedManager};
+pub use verification::Verification;
 
+use activity::Activity;
 use delivery::Sink;
 use recent::Recent;
 use rejections::Rejections;
 use scope::Scope;
+use watch::Watch;
 
 /// Signs users in, checks their requests, lists their sessions and ends them.
 ///
@@ -78,6 +86,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     live: LivePolicy,
+    verification: Verification,
+    watch: Option<Watch>,
+    activity: Activity,
+    /// Whether activity is noted in memory, for background work that was taken with the manager.
+    notes_activity: bool,
     accessed_every: NonZeroU32,
     accessed: AtomicU32,
     rejections: Rejections,
@@ -97,6 +110,22 @@ impl SessionManager {
     /// The rules it keeps.
     pub fn policy(&self) -> &SessionPolicy {
         &self.0.policy
+    }
+
+    /// How it checks access tokens.
+    pub fn verification(&self) -> Verification {
+        self.0.verification
+    }
+
+    /// By when, after the call that ended a session returned, no node accepts its access tokens any more: [`Verification::bound`].
+    pub fn revocation_bound(&self) -> Duration {
+        self.0.verification.bound(&self.0.policy)
+    }
+
+    /// Whether this node knows of all endings within the bound of [`Verification::Feed`]; `None` in other modes. While it does not, it
+    /// reads sessions.
+    pub fn follows_feed(&self) -> Option<bool> {
+        self.0.watch.as_ref().map(|watch| watch.is_fresh(self.scope().now()))
     }
 
     /// The clock it reads.
@@ -133,6 +162,14 @@ impl SessionManager {
     /// Those of [`SessionManager::authenticate`].
     pub async fn peek(&self, token: &str) -> Result<Authenticated> {
         self.measure(Operation::Peek, self.scope().peek(token)).await
+    }
+
+    /// The session of an accepted request: as the check has read it, or else read now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SessionEnded`] and [`ErrorKind::Superseded`] where only the storage knew it; [`ErrorKind::Unavailable`].
+    pub async fn load(&self, authenticated: &Authenticated) -> Result<Snapshot> {
+        self.measure(Operation::Get, self.scope().load(authenticated)).await
     }
 
     /// Exchanges a refresh token for a new pair.
@@ -387,11 +424,12 @@ impl SessionManager {
         self.measure(Operation::Check, self.0.storage.check(self.scope().now())).await
     }
 
-    /// Returns when all audit sinks have made safe what they were told.
+    /// Returns when noted activity has been written down, and all audit sinks have made safe what they were told.
     ///
     /// # Errors
     /// The first sink's that cannot.
     pub async fn flush(&self) -> Result<()> {
+        self.0.write_activity().await;
         self.0.flush().await
     }
 

@@ -10,7 +10,7 @@ use crate::audit::AuditKind;
 use crate::control::RevocationReason;
 use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::snapshot::Snapshot;
-use crate::storage::{Advance, AdvanceOutcome};
+use crate::storage::{Advance, AdvanceOutcome, Consistency};
 use crate::suspicion::Occasion;
 use crate::telemetry::Incident;
 use crate::token::TokenKind;
@@ -28,7 +28,7 @@ impl Scope<'_> {
     async fn step(&self, token: &str, context: &RequestContext) -> Result<Refreshed, Refused> {
         let presented = self.inner.backend.parse(TokenKind::Refresh, token)?;
         let now = self.now();
-        let (snapshot, verified) = self.prove(&presented, now).await?;
+        let (snapshot, verified) = self.prove(&presented, Consistency::Latest, now).await?;
         if !self.inner.rules.is_empty() && snapshot.state(now, self.inner.live).is_live() {
             // A step-up that was asked for changes no generation; the refresh goes on and its session says so.
             self.suspect(Occasion::Refresh, &snapshot, context, now).await?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::backend::{TokenPair, Verified};
 use crate::client::ClientInfo;
 use crate::control::Actor;
-use crate::id::SessionId;
+use crate::id::{SessionId, SessionKey};
 use crate::policy::PolicyOverrides;
 use crate::session::{Binding, ExternalId, Session};
 use crate::snapshot::{Snapshot, State};
@@ -161,26 +161,44 @@ pub struct Created {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Authenticated {
-    /// The session.
-    pub snapshot: Snapshot,
+    /// The session, where the check has read it: always with [`Verification::Always`](crate::Verification) and `Cached`, now and then with
+    /// `Feed`, never with `Stateless`. [`SessionManager::load`](crate::SessionManager::load) reads it where it is wanted.
+    pub snapshot: Option<Snapshot>,
     /// What the token says.
     pub verified: Verified,
+    pub(super) user_id: UserId,
 }
 
 impl Authenticated {
-    /// The session.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.snapshot.session
+    pub(super) fn of(snapshot: Snapshot, verified: Verified) -> Self {
+        let user_id = snapshot.session.user_id.clone();
+        Self { snapshot: Some(snapshot), verified, user_id }
+    }
+
+    /// What a token says by itself; `None` where it does not say whose it is.
+    pub(super) fn unread(verified: &Verified) -> Option<Self> {
+        let user_id = verified.user_id.clone()?;
+        Some(Self { snapshot: None, verified: verified.clone(), user_id })
+    }
+
+    /// The session, where the check has read it.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.session)
     }
 
     /// Whose it is.
     pub fn user_id(&self) -> &UserId {
-        &self.snapshot.session.user_id
+        &self.user_id
     }
 
     /// Its id.
     pub fn session_id(&self) -> SessionId {
-        self.snapshot.session.id
+        self.verified.key.id
+    }
+
+    /// How it is looked up.
+    pub fn key(&self) -> SessionKey {
+        SessionKey::new(self.verified.key.id, self.user_id.locator())
     }
 
     /// A claim of the access token, where it carries claims.

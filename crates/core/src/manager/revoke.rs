@@ -40,8 +40,11 @@ impl Scope<'_> {
         reason: RevocationReason,
         context: &RequestContext,
     ) -> Result<Vec<EndedSession>> {
+        // All of them end by the epoch, where there is one.
+        let by_epoch = except.is_none() && self.storage.capabilities().epochs;
+        let subject = if by_epoch { Subject::UserEpoch(user.locator()) } else { subject_of_user(user) };
         let target = RevokeTarget::User { user: user.clone(), except };
-        Ok(self.end(subject_of_user(user), target, reason, Some(user), context).await?.0)
+        Ok(self.end(subject, target, reason, Some(user), context).await?.0)
     }
 
     pub(super) async fn revoke_external(
@@ -78,9 +81,9 @@ impl Scope<'_> {
     ) -> Result<(Vec<EndedSession>, u64)> {
         let by = context.actor.clone().or_else(|| owner.cloned().map(Actor::User)).unwrap_or(Actor::System);
         by.validate()?;
-        self.announce_intent(subject).await?;
+        let announced = self.announce_intent(subject).await?;
         let revoked = self.storage.revoke(&Revoke::new(target, reason, by, self.now())).await?;
-        self.announce_done(subject).await;
+        self.announce_done(announced).await;
         self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
         if revoked.unconfirmed {
             return Err(unconfirmed(REVOKE));

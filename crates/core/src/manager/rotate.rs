@@ -29,7 +29,9 @@ impl Scope<'_> {
     ) -> Result<Rotated> {
         let now = self.now();
         let target = BumpTarget::User { user: user.clone(), keep: rotation.keep };
-        let bumped = self.bump(subject_of_user(user), target, rotation, false).await?;
+        let by_epoch = self.storage.capabilities().epochs;
+        let subject = if by_epoch { Subject::UserEpoch(user.locator()) } else { subject_of_user(user) };
+        let bumped = self.bump(subject, target, rotation, false).await?;
         let version = bumped.epochs.user.map_or(0, |epoch| epoch.version);
         self.audit_rotation(Some(user), &bumped, version, rotation, context).await?;
         if bumped.unconfirmed {
@@ -54,7 +56,8 @@ impl Scope<'_> {
         if !self.storage.capabilities().epochs {
             return Err(Error::new(ErrorKind::Unsupported, ROTATE).because("this storage keeps no epochs"));
         }
-        let bumped = self.bump(Subject::Global, BumpTarget::Global { grace: rotation.grace }, rotation, anew).await?;
+        let bumped =
+            self.bump(Subject::GlobalEpoch, BumpTarget::Global { grace: rotation.grace }, rotation, anew).await?;
         let global = bumped.epochs.global;
         let version = global.map_or(0, |global| global.epoch.version);
         self.audit_rotation(None, &bumped, version, rotation, context).await?;
@@ -73,10 +76,10 @@ impl Scope<'_> {
         let mut bump = Bump::new(target, self.incarnations()?, self.now());
         bump.expected = rotation.expected;
         bump.new_incarnation = anew;
-        self.announce_intent(subject).await?;
+        let announced = self.announce_intent(subject).await?;
         let outcome = self.storage.bump(&bump).await?;
         // Whatever it is, it is known: the subject may be remembered again.
-        self.announce_done(subject).await;
+        self.announce_done(announced).await;
         match outcome {
             BumpOutcome::Bumped(bumped) => Ok(bumped),
             BumpOutcome::Conflict { .. } => Err(Error::new(ErrorKind::Conflict, ROTATE)),

@@ -123,20 +123,23 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the storage's feed cannot be written: nothing may be changed then.
-    pub(super) async fn announce_intent(&self, subject: Subject) -> Result<()> {
-        let notice = Notice::new(subject, Phase::Intent, self.now());
+    pub(super) async fn announce_intent(&self, subject: Subject) -> Result<Announced> {
+        let at = self.now();
+        let notice = Notice::new(subject, Phase::Intent, at);
         if let (Some(_), Some(feed)) = (self.transaction, self.storage.feed()) {
+            self.inner.hear(&[notice]);
             feed.announce(&[notice]).await?;
             self.inner.publish(&[notice]).await;
-            return Ok(());
+        } else {
+            // Inside a transaction that offers no feed it goes out over the manager's own connection: harmless if it is rolled back.
+            self.inner.announce(&[notice]).await?;
         }
-        // Inside a transaction that offers no feed the intent goes out over the manager's own connection: harmless if it is rolled back.
-        self.inner.announce(&[notice]).await
+        Ok(Announced { subject, at })
     }
 
     /// Says that it has changed: at once, or after the application's commit. A failure delays other nodes by no more than their bound.
-    pub(super) async fn announce_done(&self, subject: Subject) {
-        let notice = Notice::new(subject, Phase::Done, self.now());
+    pub(super) async fn announce_done(&self, announced: Announced) {
+        let notice = Notice::new(announced.subject, Phase::Done, announced.at);
         match self.transaction {
             Some(transaction) => transaction.pending().notices.push(notice),
             None => self.inner.announce_late(&[notice]).await,
@@ -152,6 +155,13 @@ impl Scope<'_> {
     }
 }
 
+/// A change that has been announced. Dropped, it stays open on every node: what became of it is not known.
+#[must_use]
+pub(super) struct Announced {
+    subject: Subject,
+    at: DateTime<Utc>,
+}
+
 impl Transaction<'_> {
     pub(super) fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -159,7 +169,18 @@ impl Transaction<'_> {
 }
 
 impl Inner {
+    /// This node knows at once, before anybody can ask it.
+    fn hear(&self, notices: &[Notice]) {
+        if let Some(watch) = &self.watch {
+            let now = to_millis(self.clock.now());
+            for notice in notices {
+                watch.hear(notice, now);
+            }
+        }
+    }
+
     async fn announce(&self, notices: &[Notice]) -> Result<()> {
+        self.hear(notices);
         if let Some(feed) = self.storage.feed() {
             feed.announce(notices).await?;
         }

@@ -21,6 +21,10 @@ pub enum Subject {
     User(Locator),
     /// Everybody's.
     Global,
+    /// A user's epoch alone: whatever the change ends, it ends by raising it. Who has read the epoch since need not look at sessions.
+    UserEpoch(Locator),
+    /// Everybody's epoch alone.
+    GlobalEpoch,
 }
 
 /// Whether the change is about to happen or has happened.
@@ -41,7 +45,7 @@ pub struct Notice {
     pub subject: Subject,
     /// Before or after the change.
     pub phase: Phase,
-    /// When it was written.
+    /// When the change was announced: the same in both phases, so that an end is told from that of another change.
     pub at: DateTime<Utc>,
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn reauthenticate(
     let Attempted { delay, outcome } = app.accounts().check_password(&user, password, &origin, app.now()).await?;
     // Wrong is not a 401 here: the session itself is good, and clients throw their tokens away at a 401.
     told(app, Attempted { delay, outcome: outcome.map_err(ChangeRefusal::Current) }).await?;
-    let work = app.sessions().manager().reauthenticate(session.session().key(), &["pwd"], None, session.context());
+    let work = app.sessions().manager().reauthenticate(session.key(), &["pwd"], None, session.context());
     Ok(with_role(user.role, work).await?)
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn change_password(
     passwords: NewPasswords,
     device: Option<DeviceToken>,
 ) -> Result<Refreshed, Rejection> {
-    session.require_fresh_by_policy()?;
+    session.require_fresh_by_policy().await?;
     let user = current_user(app, session).await?;
     let NewPasswords { current, new } = passwords;
     let origin = origin(session.context(), device);

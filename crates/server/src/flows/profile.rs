@@ -53,7 +53,7 @@ pub(crate) async fn update_profile(
     let mut user = current_user(app, session).await?;
     let email = change.email.filter(|email| *email != user.email);
     if email.is_some() {
-        session.require_fresh_by_policy()?;
+        session.require_fresh_by_policy().await?;
     }
     if let Some(name) = &change.name {
         let updated = app.accounts().update_name(user.id, name, app.now()).await?;

@@ -1,7 +1,7 @@
 //! Ending sessions: this one, another, all others, all.
 
 use http::StatusCode;
-use session_manager_core::{ErrorKind, RequestContext, RevocationReason, Session, SessionId};
+use session_manager_core::{ErrorKind, RequestContext, RevocationReason, SessionId, SessionKey, UserId};
 use session_manager_http::{Problem, ProblemType};
 use session_manager_middleware_axum::CurrentSession;
 
@@ -11,17 +11,18 @@ use crate::problem::Rejection;
 
 /// Ends the session of the request.
 pub(crate) async fn logout(app: &App, session: &CurrentSession) -> Result<(), Rejection> {
-    end(app, session.session(), RevocationReason::LOGOUT, session.context()).await
+    end(app, session.user_id(), session.key(), RevocationReason::LOGOUT, session.context()).await
 }
 
 /// Ends a session.
 pub(super) async fn end(
     app: &App,
-    session: &Session,
+    owner: &UserId,
+    key: SessionKey,
     reason: RevocationReason,
     context: &RequestContext,
 ) -> Result<(), Rejection> {
-    match app.sessions().manager().revoke(Some(&session.user_id), session.key(), reason, context).await {
+    match app.sessions().manager().revoke(Some(owner), key, reason, context).await {
         // Somebody else was faster: it has ended, as was asked for.
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyEnded | ErrorKind::NotFound) => Ok(()),
         result => Ok(result.map(drop)?),

@@ -77,7 +77,7 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
     if let Err(refusal) = app.accounts().still_admits(&signed_in).await? {
         let disabled = refusal == Refusal::Disabled;
         let reason = if disabled { RevocationReason::ACCOUNT_DISABLED } else { RevocationReason::PASSWORD_CHANGED };
-        end(app, &created.snapshot.session, reason, &context).await?;
+        end(app, &created.snapshot.session.user_id, created.snapshot.key(), reason, &context).await?;
         return Err(refusal.into());
     }
     new_device::notice(app, &user, device, &created.snapshot.session).await;
@@ -95,7 +95,7 @@ pub(crate) async fn refresh(app: &App, token: &str, context: &RequestContext) ->
         Ok(_) => Ok(refreshed),
         Err(rejection) if rejection.problem().status() == StatusCode::UNAUTHORIZED => {
             // The sessions of an account end with it. One that is left, whatever the reason, ends here.
-            end(app, session, RevocationReason::ACCOUNT_DISABLED, context).await?;
+            end(app, &session.user_id, session.key(), RevocationReason::ACCOUNT_DISABLED, context).await?;
             Err(rejection)
         }
         Err(rejection) => Err(rejection),

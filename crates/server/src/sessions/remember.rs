@@ -5,7 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 use session_manager_http::SessionCookie;
-use session_manager_middleware_axum::{RequestSession, SessionCookies};
+use session_manager_middleware_axum::{Credential, RequestSession, SessionCookies};
 
 use crate::app::App;
 use crate::flows::is_remembered;
@@ -21,8 +21,12 @@ struct Remembered(i64);
 /// sets none beside them.
 pub(crate) async fn note(State(app): State<App>, request: Request, next: Next) -> Response {
     let current = request.extensions().get::<RequestSession>().and_then(|found| found.current().ok());
-    let session = current.map(|current| current.session().clone());
     let mut response = next.run(request).await;
+    let session = match current.filter(|current| current.credential() == Credential::Cookie) {
+        // Where it is over meanwhile there is nothing to hand over.
+        Some(current) => current.session().await.ok(),
+        None => None,
+    };
     let handed_over = sets_any(response.headers(), &names(&app.sessions().cookies().session(false)));
     if let Some(session) = session.filter(|session| is_remembered(session) && !handed_over) {
         let left = (session.expires_at - app.now()).num_seconds().max(0);

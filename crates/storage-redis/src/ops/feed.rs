@@ -124,6 +124,8 @@ fn subject(subject: Subject) -> Outcome<String> {
         Subject::Session(id) => Ok(format!("s{id}")),
         Subject::User(locator) => Ok(format!("u{locator}")),
         Subject::Global => Ok("g".to_owned()),
+        Subject::UserEpoch(locator) => Ok(format!("v{locator}")),
+        Subject::GlobalEpoch => Ok("h".to_owned()),
         _ => Err(Error::new(ErrorKind::Unsupported, "announce").into()),
     }
 }
@@ -131,13 +133,17 @@ fn subject(subject: Subject) -> Outcome<String> {
 fn parse_subject(text: &str) -> Option<Subject> {
     match text.split_at_checked(1)? {
         ("s", id) => SessionId::parse(id).ok().map(Subject::Session),
-        ("u", hex) if hex.len() == 16 => {
-            let locator = u64::from_str_radix(hex, 16).ok()?;
-            Some(Subject::User(Locator::from_bytes(locator.to_be_bytes())))
-        }
+        ("u", hex) => locator(hex).map(Subject::User),
+        ("v", hex) => locator(hex).map(Subject::UserEpoch),
         ("g", "") => Some(Subject::Global),
+        ("h", "") => Some(Subject::GlobalEpoch),
         _ => None,
     }
+}
+
+fn locator(hex: &str) -> Option<Locator> {
+    let number = u64::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 16)?;
+    Some(Locator::from_bytes(number.to_be_bytes()))
 }
 
 fn encode(places: [Place; STREAMS]) -> FeedCursor {

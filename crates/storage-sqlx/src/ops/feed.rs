@@ -187,6 +187,8 @@ fn subject(subject: Subject) -> Result<String, Failure> {
         Subject::Session(id) => Ok(format!("session:{id}")),
         Subject::User(locator) => Ok(format!("user:{}", hex(locator.as_bytes()))),
         Subject::Global => Ok("global".to_owned()),
+        Subject::UserEpoch(locator) => Ok(format!("user-epoch:{}", hex(locator.as_bytes()))),
+        Subject::GlobalEpoch => Ok("global-epoch".to_owned()),
         _ => {
             Err(Error::new(ErrorKind::Unsupported, "announce").because("this storage does not know the subject").into())
         }
@@ -194,14 +196,17 @@ fn subject(subject: Subject) -> Result<String, Failure> {
 }
 
 fn parse_subject(text: &str) -> Option<Subject> {
+    let locator = |hex: &str| {
+        let number = u64::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 16)?;
+        Some(Locator::from_bytes(number.to_be_bytes()))
+    };
     match text.split_once(':') {
-        None => (text == "global").then_some(Subject::Global),
+        None if text == "global" => Some(Subject::Global),
+        None if text == "global-epoch" => Some(Subject::GlobalEpoch),
         Some(("session", id)) => SessionId::parse(id).ok().map(Subject::Session),
-        Some(("user", hex)) if hex.len() == 16 => {
-            let locator = u64::from_str_radix(hex, 16).ok()?;
-            Some(Subject::User(Locator::from_bytes(locator.to_be_bytes())))
-        }
-        Some(_) => None,
+        Some(("user", hex)) => locator(hex).map(Subject::User),
+        Some(("user-epoch", hex)) => locator(hex).map(Subject::UserEpoch),
+        _ => None,
     }
 }
 

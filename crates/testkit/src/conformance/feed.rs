@@ -38,7 +38,8 @@ pub async fn feed_returns_what_was_announced(storage: Arc<dyn SessionStorage>) -
     let alice = user("alice");
     let session = Subject::Session(lab.session(&alice).record().session.id);
     let mut announced = HashSet::new();
-    for subject in [session, Subject::User(alice.locator()), Subject::Global] {
+    let epochs = [Subject::UserEpoch(alice.locator()), Subject::GlobalEpoch];
+    for subject in [session, Subject::User(alice.locator()), Subject::Global].into_iter().chain(epochs) {
         for phase in [Phase::Intent, Phase::Done] {
             lab.tick(1);
             announced.insert(Notice::new(subject, phase, lab.now()));

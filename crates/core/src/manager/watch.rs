@@ -1,0 +1,259 @@
+//! What a node remembers of the feed of revocations: whose access tokens it must not trust without a look at the storage.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::backend::{ClaimedEpoch, Verified};
+use crate::clock::{after, before};
+use crate::epoch::{Epoch, Epochs, GlobalEpoch};
+use crate::id::SessionId;
+use crate::storage::{Notice, Phase, Subject};
+use crate::user::Locator;
+
+/// The memory of a node in mode `Feed`.
+///
+/// # Behaviour
+/// - An entry means *look*, and no look removes it: it stays for its life, because the change may be committed late.
+/// - An entry about an epoch alone is settled once no change of it is open and it has been read since the last one ended: from then on a
+///   token whose claims agree with what was read is accepted without a look.
+/// - Memory counts for nothing unless the feed has been read completely within `max_age`; the age is measured from the start of that read.
+#[derive(Debug)]
+pub(super) struct Watch {
+    max_age: Duration,
+    life: Duration,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Raised by every notice: the ticket of a look.
+    sequence: u64,
+    complete_at: Option<DateTime<Utc>>,
+    sessions: Entries<SessionId, DateTime<Utc>>,
+    users: Entries<Locator, DateTime<Utc>>,
+    everybody_until: Option<DateTime<Utc>>,
+    user_epochs: Entries<Locator, Raised<Epoch>>,
+    global_epoch: Option<Raised<GlobalEpoch>>,
+}
+
+/// What is known of an epoch that was announced to be raised.
+#[derive(Debug)]
+struct Raised<E> {
+    until: DateTime<Utc>,
+    /// Changes that have begun and not ended, by the time they were announced at.
+    open: Vec<DateTime<Utc>>,
+    sequence: u64,
+    read: Option<E>,
+}
+
+/// What to do with a token whose signature is proven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Advice {
+    /// Nothing speaks against it.
+    Accept,
+    /// Only the storage knows. The ticket goes back with what was read.
+    Look(u64),
+}
+
+impl Watch {
+    pub(super) fn new(max_age: Duration, life: Duration) -> Self {
+        Self { max_age, life, known: RwLock::default() }
+    }
+
+    /// How often the feed must be read to be known well enough.
+    pub(super) fn interval(&self) -> Duration {
+        self.max_age / 4
+    }
+
+    /// Whether memory may be asked at all.
+    pub(super) fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        self.read().is_fresh(now, self.max_age)
+    }
+
+    pub(super) fn advise(&self, verified: &Verified, tracked: bool, now: DateTime<Utc>) -> Advice {
+        let known = self.read();
+        let accepted = known.is_fresh(now, self.max_age) && known.has_nothing_against(verified, tracked, now);
+        if accepted { Advice::Accept } else { Advice::Look(known.sequence) }
+    }
+
+    /// A look has brought the epochs: where nothing was announced since its ticket was taken, they settle what was.
+    pub(super) fn learn(&self, ticket: u64, user: Locator, epochs: &Epochs) {
+        // Most looks settle nothing, and need not keep others out.
+        let settles = {
+            let known = self.read();
+            known.global_epoch.as_ref().is_some_and(|raised| raised.may_be_settled(ticket))
+                || known.user_epochs.map.get(&user).is_some_and(|raised| raised.may_be_settled(ticket))
+        };
+        if !settles {
+            return;
+        }
+        let mut known = self.write();
+        if let Some(raised) = &mut known.global_epoch {
+            raised.settle(ticket, epochs.global);
+        }
+        if let Some(raised) = known.user_epochs.map.get_mut(&user) {
+            raised.settle(ticket, epochs.user);
+        }
+    }
+
+    /// A notice was read or heard, or is about to be given. Hearing it twice is harmless.
+    pub(super) fn hear(&self, notice: &Notice, now: DateTime<Utc>) {
+        let until = after(notice.at, self.life);
+        if until <= now {
+            return;
+        }
+        let mut known = self.write();
+        known.sequence = known.sequence.saturating_add(1);
+        let sequence = known.sequence;
+        match notice.subject {
+            Subject::Session(id) => later(known.sessions.at(id, until, now), until),
+            Subject::User(user) => later(known.users.at(user, until, now), until),
+            Subject::UserEpoch(user) => {
+                let raised = known.user_epochs.at(user, Raised::new(until), now);
+                raised.hear(notice, until, sequence, before(now, self.life));
+            }
+            Subject::GlobalEpoch => {
+                let raised = known.global_epoch.get_or_insert_with(|| Raised::new(until));
+                raised.hear(notice, until, sequence, before(now, self.life));
+            }
+            Subject::Global => later(known.everybody_until.get_or_insert(until), until),
+        }
+    }
+
+    /// Everything announced before `began_at` has been heard.
+    pub(super) fn complete(&self, began_at: DateTime<Utc>) {
+        let mut known = self.write();
+        known.complete_at = known.complete_at.max(Some(began_at));
+    }
+}
+
+impl Watch {
+    // A panic cannot leave an entry half-written: a poisoned lock is used on.
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn is_fresh(&self, now: DateTime<Utc>, max_age: Duration) -> bool {
+        // A clock that was set back makes knowledge too old rather than too young.
+        self.complete_at.is_some_and(|at| at <= now && now < after(at, max_age))
+    }
+
+    fn has_nothing_against(&self, verified: &Verified, tracked: bool, now: DateTime<Utc>) -> bool {
+        let Some(user) = verified.key.locator.filter(|_| verified.user_id.is_some()) else { return false };
+        let stands = |until: &DateTime<Utc>| now < *until;
+        if self.everybody_until.as_ref().is_some_and(stands)
+            || self.sessions.map.get(&verified.key.id).is_some_and(stands)
+            || self.users.map.get(&user).is_some_and(stands)
+        {
+            return false;
+        }
+        let global = self.global_epoch.as_ref().filter(|raised| stands(&raised.until));
+        let own = self.user_epochs.map.get(&user).filter(|raised| stands(&raised.until));
+        let Some(claimed) = verified.epochs else {
+            // Where the storage keeps epochs a token must name them; where it keeps none, there is nothing to compare with.
+            return !tracked && global.is_none() && own.is_none();
+        };
+        global.is_none_or(|raised| raised.settled().is_some_and(|epoch| admits_globally(epoch, claimed.global, now)))
+            && own.is_none_or(|raised| raised.settled().is_some_and(|epoch| ClaimedEpoch::from(*epoch) == claimed.user))
+    }
+}
+
+/// The rule of [`Epochs::admit`] for what a token says of the global epoch.
+fn admits_globally(global: &GlobalEpoch, claimed: ClaimedEpoch, now: DateTime<Utc>) -> bool {
+    let current = ClaimedEpoch::from(global.epoch);
+    current == claimed
+        || (current.incarnation == claimed.incarnation
+            && current.version == claimed.version.saturating_add(1)
+            && global.grace_until.is_some_and(|until| now < until))
+}
+
+impl<E: Copy> Raised<E> {
+    const fn new(until: DateTime<Utc>) -> Self {
+        Self { until, open: Vec::new(), sequence: 0, read: None }
+    }
+
+    /// Changes that were announced before `forgotten` and have not ended are over or will never be made.
+    fn hear(&mut self, notice: &Notice, until: DateTime<Utc>, sequence: u64, forgotten: DateTime<Utc>) {
+        later(&mut self.until, until);
+        self.sequence = sequence;
+        self.read = None;
+        self.open.retain(|at| *at > forgotten);
+        match notice.phase {
+            Phase::Intent if self.open.contains(&notice.at) => {}
+            Phase::Intent => self.open.push(notice.at),
+            Phase::Done => self.open.retain(|at| *at != notice.at),
+        }
+    }
+
+    fn may_be_settled(&self, ticket: u64) -> bool {
+        self.read.is_none() && self.open.is_empty() && self.sequence <= ticket
+    }
+
+    fn settle(&mut self, ticket: u64, epoch: Option<E>) {
+        if self.may_be_settled(ticket) {
+            self.read = epoch;
+        }
+    }
+
+    const fn settled(&self) -> Option<&E> {
+        self.read.as_ref()
+    }
+}
+
+/// Entries that go when they are over. They are swept when there are twice as many as mattered last time, so that a notice costs the same
+/// however many there are.
+#[derive(Debug)]
+struct Entries<K, V> {
+    map: HashMap<K, V>,
+    sweep_at: usize,
+}
+
+/// Fewer entries are not worth sweeping.
+const FEW: usize = 1024;
+
+impl<K, V> Default for Entries<K, V> {
+    fn default() -> Self {
+        Self { map: HashMap::new(), sweep_at: FEW }
+    }
+}
+
+/// Something that is over at some time.
+trait Passing {
+    fn is_over(&self, now: DateTime<Utc>) -> bool;
+}
+
+impl Passing for DateTime<Utc> {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        *self <= now
+    }
+}
+
+impl<E> Passing for Raised<E> {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.until <= now
+    }
+}
+
+impl<K: Eq + Hash, V: Passing> Entries<K, V> {
+    fn at(&mut self, key: K, new: V, now: DateTime<Utc>) -> &mut V {
+        if self.map.len() >= self.sweep_at {
+            self.map.retain(|_, value| !value.is_over(now));
+            self.sweep_at = self.map.len().saturating_mul(2).max(FEW);
+        }
+        self.map.entry(key).or_insert(new)
+    }
+}
+
+fn later(until: &mut DateTime<Utc>, other: DateTime<Utc>) {
+    *until = (*until).max(other);
+}
