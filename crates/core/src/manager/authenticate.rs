@@ -343,7 +343,7 @@ impl Scope<'_> {
         let announced = self.announce_intent(subject).await?;
         let target = RevokeTarget::One { key: snapshot.key(), owner: None };
         let revoked = self.storage.revoke(&Revoke::new(target, reason, Actor::System, self.now())).await?;
-        self.announce_done(announced).await;
+        self.announce_done(announced, &[]).await;
         Ok(EndedFor {
             by_this_call: !revoked.sessions.is_empty(),
             unconfirmed: revoked.unconfirmed,

@@ -85,7 +85,7 @@ impl Scope<'_> {
         // After an outage nothing is known of the change; after anything else it may be remembered again.
         let known = !outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
         if let Some(announced) = announced.filter(|_| known) {
-            self.announce_done(announced).await;
+            self.announce_done(announced, &[]).await;
         }
         outcome.map(|()| snapshot)
     }

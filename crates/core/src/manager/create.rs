@@ -58,7 +58,11 @@ impl Scope<'_> {
         let announced = if evicts { Some(self.announce_intent(subject_of_user(user)).await?) } else { None };
         let outcome = self.storage.insert(insert).await?;
         if let Some(announced) = announced {
-            self.announce_done(announced).await;
+            let evicted = match &outcome {
+                InsertOutcome::Inserted { evicted, .. } => evicted.as_slice(),
+                _ => &[],
+            };
+            self.announce_done(announced, evicted).await;
         }
         match outcome {
             InsertOutcome::Inserted { snapshot, evicted } => Ok((snapshot, evicted)),

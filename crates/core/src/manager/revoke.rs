@@ -83,7 +83,7 @@ impl Scope<'_> {
         by.validate()?;
         let announced = self.announce_intent(subject).await?;
         let revoked = self.storage.revoke(&Revoke::new(target, reason, by, self.now())).await?;
-        self.announce_done(announced).await;
+        self.announce_done(announced, &revoked.sessions).await;
         self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
         if revoked.unconfirmed {
             return Err(unconfirmed(REVOKE));

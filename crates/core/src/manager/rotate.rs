@@ -79,7 +79,7 @@ impl Scope<'_> {
         let announced = self.announce_intent(subject).await?;
         let outcome = self.storage.bump(&bump).await?;
         // Whatever it is, it is known: the subject may be remembered again.
-        self.announce_done(announced).await;
+        self.announce_done(announced, &[]).await;
         match outcome {
             BumpOutcome::Bumped(bumped) => Ok(bumped),
             BumpOutcome::Conflict { .. } => Err(Error::new(ErrorKind::Conflict, ROTATE)),

@@ -19,6 +19,9 @@ use crate::storage::{EndedSession, Notice, Phase, SessionStorage, Subject};
 use crate::telemetry::Incident;
 use crate::user::UserId;
 
+/// How many sessions one change is told to have ended, at most: as many as a user may have.
+const TOLD_ONE_BY_ONE: usize = 1000;
+
 /// One operation's view of the manager.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
@@ -138,11 +141,23 @@ impl Scope<'_> {
     }
 
     /// Says that it has changed: at once, or after the application's commit. A failure delays other nodes by no more than their bound.
-    pub(super) async fn announce_done(&self, announced: Announced) {
-        let notice = Notice::new(announced.subject, Phase::Done, announced.at);
+    ///
+    /// # Behaviour
+    /// Sessions that a change of a whole group has ended are told of one by one, before its own end: then nobody need look at the group's
+    /// other sessions any longer. Where they are too many for that, its end is not told.
+    pub(super) async fn announce_done(&self, announced: Announced, ended: &[EndedSession]) {
+        let Announced { subject, at } = announced;
+        let mut notices = Vec::new();
+        if matches!(subject, Subject::User(_) | Subject::Global) {
+            if ended.len() > TOLD_ONE_BY_ONE {
+                return;
+            }
+            notices.extend(ended.iter().map(|ended| Notice::new(Subject::Session(ended.session.id), Phase::Done, at)));
+        }
+        notices.push(Notice::new(subject, Phase::Done, at));
         match self.transaction {
-            Some(transaction) => transaction.pending().notices.push(notice),
-            None => self.inner.announce_late(&[notice]).await,
+            Some(transaction) => transaction.pending().notices.append(&mut notices),
+            None => self.inner.announce_late(&notices).await,
         }
     }
 

@@ -17,9 +17,11 @@ use crate::user::Locator;
 /// The memory of a node in mode `Feed`.
 ///
 /// # Behaviour
-/// - An entry means *look*, and no look removes it: it stays for its life, because the change may be committed late.
-/// - An entry about an epoch alone is settled once no change of it is open and it has been read since the last one ended: from then on a
-///   token whose claims agree with what was read is accepted without a look.
+/// - An entry about a session means *look*, and no look removes it: it stays as long as a token of before can live.
+/// - One about a user or everybody means it while a change is open, and as long if its end is never told: whose sessions a change ended one
+///   by one is told before its end.
+/// - One about an epoch means it until no change is open and the epoch has been read since the last one ended: from then on a token whose
+///   claims agree with what was read is accepted without a look.
 /// - Memory counts for nothing unless the feed has been read completely within `max_age`; the age is measured from the start of that read.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -34,18 +36,25 @@ struct Known {
     sequence: u64,
     complete_at: Option<DateTime<Utc>>,
     sessions: Entries<SessionId, DateTime<Utc>>,
-    users: Entries<Locator, DateTime<Utc>>,
-    everybody_until: Option<DateTime<Utc>>,
+    users: Entries<Locator, Changes>,
+    everybody: Option<Changes>,
     user_epochs: Entries<Locator, Raised<Epoch>>,
     global_epoch: Option<Raised<GlobalEpoch>>,
+}
+
+/// Changes of one subject, by the time they were announced at.
+#[derive(Debug)]
+struct Changes {
+    until: DateTime<Utc>,
+    open: Vec<DateTime<Utc>>,
+    /// Those that have ended, so that a beginning that is heard late opens nothing.
+    ended: Vec<DateTime<Utc>>,
 }
 
 /// What is known of an epoch that was announced to be raised.
 #[derive(Debug)]
 struct Raised<E> {
-    until: DateTime<Utc>,
-    /// Changes that have begun and not ended, by the time they were announced at.
-    open: Vec<DateTime<Utc>>,
+    changes: Changes,
     sequence: u64,
     read: Option<E>,
 }
@@ -109,18 +118,16 @@ impl Watch {
         let mut known = self.write();
         known.sequence = known.sequence.saturating_add(1);
         let sequence = known.sequence;
+        let heard = Heard { notice, until, forgotten: before(now, self.life), sequence };
         match notice.subject {
-            Subject::Session(id) => later(known.sessions.at(id, until, now), until),
-            Subject::User(user) => later(known.users.at(user, until, now), until),
-            Subject::UserEpoch(user) => {
-                let raised = known.user_epochs.at(user, Raised::new(until), now);
-                raised.hear(notice, until, sequence, before(now, self.life));
+            Subject::Session(id) => {
+                let entry = known.sessions.at(id, until, now);
+                *entry = until.max(*entry);
             }
-            Subject::GlobalEpoch => {
-                let raised = known.global_epoch.get_or_insert_with(|| Raised::new(until));
-                raised.hear(notice, until, sequence, before(now, self.life));
-            }
-            Subject::Global => later(known.everybody_until.get_or_insert(until), until),
+            Subject::User(user) => known.users.at(user, Changes::new(until), now).hear(&heard),
+            Subject::Global => known.everybody.get_or_insert_with(|| Changes::new(until)).hear(&heard),
+            Subject::UserEpoch(user) => known.user_epochs.at(user, Raised::new(until), now).hear(&heard),
+            Subject::GlobalEpoch => known.global_epoch.get_or_insert_with(|| Raised::new(until)).hear(&heard),
         }
     }
 
@@ -150,15 +157,14 @@ impl Known {
 
     fn has_nothing_against(&self, verified: &Verified, tracked: bool, now: DateTime<Utc>) -> bool {
         let Some(user) = verified.key.locator.filter(|_| verified.user_id.is_some()) else { return false };
-        let stands = |until: &DateTime<Utc>| now < *until;
-        if self.everybody_until.as_ref().is_some_and(stands)
-            || self.sessions.map.get(&verified.key.id).is_some_and(stands)
-            || self.users.map.get(&user).is_some_and(stands)
+        if self.everybody.as_ref().is_some_and(|changes| changes.are_open(now))
+            || self.sessions.map.get(&verified.key.id).is_some_and(|until| !until.is_over(now))
+            || self.users.map.get(&user).is_some_and(|changes| changes.are_open(now))
         {
             return false;
         }
-        let global = self.global_epoch.as_ref().filter(|raised| stands(&raised.until));
-        let own = self.user_epochs.map.get(&user).filter(|raised| stands(&raised.until));
+        let global = self.global_epoch.as_ref().filter(|raised| !raised.is_over(now));
+        let own = self.user_epochs.map.get(&user).filter(|raised| !raised.is_over(now));
         let Some(claimed) = verified.epochs else {
             // Where the storage keeps epochs a token must name them; where it keeps none, there is nothing to compare with.
             return !tracked && global.is_none() && own.is_none();
@@ -177,26 +183,55 @@ fn admits_globally(global: &GlobalEpoch, claimed: ClaimedEpoch, now: DateTime<Ut
             && global.grace_until.is_some_and(|until| now < until))
 }
 
-impl<E: Copy> Raised<E> {
+/// A notice, and what follows from when it was heard.
+struct Heard<'a> {
+    notice: &'a Notice,
+    until: DateTime<Utc>,
+    /// Changes that were announced before this and have not ended are over, or will never be made.
+    forgotten: DateTime<Utc>,
+    sequence: u64,
+}
+
+impl Changes {
     const fn new(until: DateTime<Utc>) -> Self {
-        Self { until, open: Vec::new(), sequence: 0, read: None }
+        Self { until, open: Vec::new(), ended: Vec::new() }
     }
 
-    /// Changes that were announced before `forgotten` and have not ended are over or will never be made.
-    fn hear(&mut self, notice: &Notice, until: DateTime<Utc>, sequence: u64, forgotten: DateTime<Utc>) {
-        later(&mut self.until, until);
-        self.sequence = sequence;
-        self.read = None;
-        self.open.retain(|at| *at > forgotten);
-        match notice.phase {
-            Phase::Intent if self.open.contains(&notice.at) => {}
-            Phase::Intent => self.open.push(notice.at),
-            Phase::Done => self.open.retain(|at| *at != notice.at),
+    fn hear(&mut self, heard: &Heard<'_>) {
+        let at = heard.notice.at;
+        self.until = self.until.max(heard.until);
+        self.open.retain(|open| *open > heard.forgotten);
+        self.ended.retain(|ended| *ended > heard.forgotten);
+        match heard.notice.phase {
+            Phase::Intent if self.open.contains(&at) || self.ended.contains(&at) => {}
+            Phase::Intent => self.open.push(at),
+            Phase::Done => {
+                self.open.retain(|open| *open != at);
+                if !self.ended.contains(&at) {
+                    self.ended.push(at);
+                }
+            }
         }
     }
 
+    fn are_open(&self, now: DateTime<Utc>) -> bool {
+        now < self.until && !self.open.is_empty()
+    }
+}
+
+impl<E: Copy> Raised<E> {
+    const fn new(until: DateTime<Utc>) -> Self {
+        Self { changes: Changes::new(until), sequence: 0, read: None }
+    }
+
+    fn hear(&mut self, heard: &Heard<'_>) {
+        self.changes.hear(heard);
+        self.sequence = heard.sequence;
+        self.read = None;
+    }
+
     fn may_be_settled(&self, ticket: u64) -> bool {
-        self.read.is_none() && self.open.is_empty() && self.sequence <= ticket
+        self.read.is_none() && self.changes.open.is_empty() && self.sequence <= ticket
     }
 
     fn settle(&mut self, ticket: u64, epoch: Option<E>) {
@@ -238,9 +273,15 @@ impl Passing for DateTime<Utc> {
     }
 }
 
-impl<E> Passing for Raised<E> {
+impl Passing for Changes {
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.until <= now
+    }
+}
+
+impl<E> Passing for Raised<E> {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.changes.is_over(now)
     }
 }
 
@@ -252,8 +293,4 @@ impl<K: Eq + Hash, V: Passing> Entries<K, V> {
         }
         self.map.entry(key).or_insert(new)
     }
-}
-
-fn later(until: &mut DateTime<Utc>, other: DateTime<Utc>) {
-    *until = (*until).max(other);
 }
