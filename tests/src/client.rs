@@ -117,7 +117,7 @@ impl Client {
 impl Answer {
     fn read(response: Response<Body>) -> Result<Self, ureq::Error> {
         let status = response.status().as_u16();
-        let field = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+        let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let headers = response.headers().iter().map(field).collect();

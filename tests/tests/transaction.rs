@@ -51,7 +51,7 @@ async fn a_commit_makes_the_change_and_then_tells() {
     let feed = database.storage.feed().unwrap();
     let told = feed.since(None, 100, bed.clock_now()).await.unwrap();
     let phases: Vec<_> = told.notices.iter().map(|notice| (notice.subject, notice.phase)).collect();
-    let alice = Subject::User(user("alice").locator());
+    let alice = Subject::UserEpoch(user("alice").locator());
     assert_eq!(phases[phases.len() - 2..], [(alice, Phase::Intent), (alice, Phase::Done)]);
 }
 

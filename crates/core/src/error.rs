@@ -76,6 +76,14 @@ pub enum Rejection {
     Expired,
     /// Genuine in form, but its session is not known (any more).
     UnknownSession,
+    /// Bound to a key of which the request shows no possession.
+    ProofMissing,
+    /// The proof of possession that came with it is not one, or was made for another request, token or time.
+    BadProof,
+    /// The proof of possession was used before.
+    ProofReplayed,
+    /// Bound to another key, or certificate, than the request shows.
+    WrongPossessor,
 }
 
 impl Rejection {
@@ -94,6 +102,10 @@ impl Rejection {
             Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
             Self::UnknownSession => "unknown_session",
+            Self::ProofMissing => "proof_missing",
+            Self::BadProof => "bad_proof",
+            Self::ProofReplayed => "proof_replayed",
+            Self::WrongPossessor => "wrong_possessor",
         }
     }
 }

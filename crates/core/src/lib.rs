@@ -14,6 +14,8 @@ mod error;
 mod id;
 mod manager;
 mod policy;
+mod possession;
+mod presets;
 mod random;
 pub mod refresh;
 mod session;
@@ -37,11 +39,12 @@ pub use epoch::{Admission, Epoch, Epochs, GlobalEpoch, Stamp};
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use id::{SessionId, SessionKey};
 pub use manager::{
-    AfterCommit, Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated,
-    Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
+    AfterCommit, Authenticated, Created, Introspection, NewSession, Presence, RefreshReplay, Refreshed, RequestContext,
+    Rotated, Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
     Verification,
 };
 pub use policy::{FieldLimits, IpRecording, PolicyOverrides, SessionPolicy};
+pub use possession::{Possession, PossessionVerifier, PresentedProof};
 pub use random::{Random, SystemRandom};
 pub use session::{Authentication, Binding, ExternalId, Session};
 pub use snapshot::{EpochTracking, LivePolicy, SessionRecord, Snapshot, State};

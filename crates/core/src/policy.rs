@@ -59,6 +59,10 @@ pub struct SessionPolicy {
     /// How long enrichers may take, all at once. 500 ms.
     #[serde(with = "crate::duration::text")]
     pub enricher_timeout: Duration,
+    /// The longest a session lives in which somebody acts in the user's name. 1 h; 2 s to 1 d. Such a session evicts no other, is counted
+    /// like every other, and is never fresh enough for what asks for a step-up.
+    #[serde(with = "crate::duration::text")]
+    pub impersonation_lifetime: Duration,
     /// How long ended sessions are kept for replay detection and honest answers. 24 h, and no less.
     #[serde(with = "crate::duration::text")]
     pub retention: Duration,
@@ -81,6 +85,7 @@ impl Default for SessionPolicy {
             require_user_agent: false,
             ip_recording: IpRecording::Full,
             enricher_timeout: Duration::from_millis(500),
+            impersonation_lifetime: Duration::from_hours(1),
             retention: DAY,
             limits: FieldLimits::default(),
         }
@@ -116,6 +121,10 @@ impl SessionPolicy {
                 "step_up_max_age must be 1s to the absolute lifetime",
             ),
             (self.enricher_timeout <= Duration::from_secs(30), "enricher_timeout must be at most 30s"),
+            (
+                self.impersonation_lifetime >= 2 * second && self.impersonation_lifetime <= DAY,
+                "impersonation_lifetime must be 2s to 1d",
+            ),
             (self.retention >= DAY && self.retention <= 3650 * DAY, "retention must be 24h to 3650d"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -243,7 +252,7 @@ mod tests {
     #[test]
     fn every_rule_names_its_field() {
         type Change = fn(&mut SessionPolicy);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 11] = [
             ("absolute_lifetime", |p| p.absolute_lifetime = Duration::ZERO),
             ("idle_timeout", |p| p.idle_timeout = Some(Duration::from_millis(999))),
             ("max_sessions", |p| p.max_sessions = 0),
@@ -254,6 +263,7 @@ mod tests {
             ("step_up_max_age", |p| p.step_up_max_age = Duration::ZERO),
             ("retention", |p| p.retention = Duration::from_hours(23)),
             ("touch_interval", |p| p.touch_interval = 2 * DAY),
+            ("impersonation_lifetime", |p| p.impersonation_lifetime = 2 * DAY),
         ];
         SessionPolicy::default().validate().unwrap();
         for (field, change) in cases {

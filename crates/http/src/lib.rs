@@ -11,6 +11,7 @@ mod csrf;
 mod field;
 mod forwarded;
 mod mapping;
+pub mod oauth;
 mod problem;
 mod problem_type;
 mod proxies;

@@ -40,7 +40,7 @@ impl<E: Into<Error>> From<E> for Refused {
 
 impl Refused {
     /// Whether the token is refused, rather than nothing known of it.
-    fn is_definitive(&self) -> bool {
+    pub(super) fn is_definitive(&self) -> bool {
         matches!(self.error.kind(), ErrorKind::InvalidToken(_) | ErrorKind::SessionEnded(_) | ErrorKind::Superseded)
     }
 
@@ -56,6 +56,11 @@ impl Scope<'_> {
             Ok(accepted) => accepted,
             Err(refused) => return Err(self.refuse(refused, context).await),
         };
+        if let Some(binding) = Self::binding_of(&accepted)
+            && let Err(error) = self.require_possession(Some(binding), Some(token), context, now).await
+        {
+            return Err(self.refuse(error.into(), context).await);
+        }
         if !self.inner.rules.is_empty()
             && let Some(snapshot) = &accepted.snapshot
             && let Some(stepped) = self.suspect(Occasion::Access, snapshot, context, now).await?
@@ -179,7 +184,7 @@ impl Scope<'_> {
         Ok((snapshot, verified))
     }
 
-    async fn find(&self, key: &SessionKey, consistency: Consistency) -> Result<Snapshot, Refused> {
+    pub(super) async fn find(&self, key: &SessionKey, consistency: Consistency) -> Result<Snapshot, Refused> {
         let found = match self.storage.try_read(key) {
             Some(found) => found,
             None => self.storage.read(key, consistency).await?,
@@ -187,7 +192,12 @@ impl Scope<'_> {
         found.ok_or_else(|| Rejection::UnknownSession.into())
     }
 
-    fn judge(&self, snapshot: Snapshot, verified: &Verified, now: DateTime<Utc>) -> Result<Snapshot, Refused> {
+    pub(super) fn judge(
+        &self,
+        snapshot: Snapshot,
+        verified: &Verified,
+        now: DateTime<Utc>,
+    ) -> Result<Snapshot, Refused> {
         if verified.user_id.as_ref().is_some_and(|user| *user != snapshot.session.user_id) {
             return Err(Rejection::UnknownSession.into());
         }
@@ -367,7 +377,8 @@ pub(super) fn require_fresh(
     max_age: std::time::Duration,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if session.authentication.is_fresh(max_age, now) {
+    // Who acts in somebody's name has proven who they are, not that they are the user.
+    if session.actor.is_none() && session.authentication.is_fresh(max_age, now) {
         Ok(())
     } else {
         Err(Error::new(ErrorKind::StepUpRequired, AUTHENTICATE))

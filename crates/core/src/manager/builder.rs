@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::enricher::SessionEnricher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::SessionPolicy;
+use crate::possession::PossessionVerifier;
 use crate::random::{Random, SystemRandom};
 use crate::snapshot::LivePolicy;
 use crate::storage::{Durability, OnLimit, SessionStorage};
@@ -43,6 +44,7 @@ pub struct SessionManagerBuilder {
     accessed_every: Option<NonZeroU32>,
     telemetry: Option<Arc<dyn Telemetry>>,
     verification: Verification,
+    possession: Option<Arc<dyn PossessionVerifier>>,
 }
 
 impl SessionManagerBuilder {
@@ -124,6 +126,12 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// Proves that requests hold the keys their tokens are bound to. The storage remembers each proof for as long as it could be repeated.
+    pub fn possession(mut self, verifier: Arc<dyn PossessionVerifier>) -> Self {
+        self.possession = Some(verifier);
+        self
+    }
+
     /// How access tokens are checked. By default every check reads the session.
     pub fn verification(mut self, verification: Verification) -> Self {
         self.verification = verification;
@@ -162,6 +170,9 @@ impl SessionManagerBuilder {
         if !capabilities.cap && self.policy.on_limit != OnLimit::Unlimited {
             return Err(refuse("the storage cannot enforce max_sessions: set on_limit to unlimited"));
         }
+        if self.possession.is_some() && !capabilities.remember_once {
+            return Err(refuse("the storage cannot remember proofs of possession, so they could be repeated"));
+        }
         self.verification.validate(&self.policy, &*storage, &*backend, maintained)?;
         let watch = match self.verification {
             Verification::Feed { max_age } => Some(Watch::new(max_age, entry_life(&self.policy))),
@@ -190,6 +201,7 @@ impl SessionManagerBuilder {
             notes_activity: maintained && self.verification != Verification::Always,
             accessed_every: self.accessed_every.unwrap_or(NonZeroU32::MIN),
             accessed: AtomicU32::new(0),
+            possession: self.possession,
             rejections: Rejections::default(),
             recent: Recent::default(),
             maintained: AtomicBool::new(false),

@@ -53,7 +53,11 @@ impl Scope<'_> {
             .map(String::as_str)
             .chain(level)
             .try_for_each(|text| accept_text("method or level", Some(text), 255))?;
-        let patch = |_: &Session| {
+        let patch = |session: &Session| {
+            if session.actor.is_some() {
+                let message = "a session in somebody's name proves nothing of its user";
+                return Err(Error::new(ErrorKind::InvalidInput, "reauthenticate").because(message));
+            }
             let mut patch = SessionPatch::new();
             patch.authentication = Some(proof.clone());
             patch.raise_floor = true;

@@ -22,7 +22,7 @@ use crate::policy::PolicyOverrides;
 use crate::random::random_u64;
 use crate::session::{Authentication, Session};
 use crate::snapshot::{SessionRecord, Snapshot};
-use crate::storage::{EndedSession, Incarnations, Insert, InsertOutcome};
+use crate::storage::{EndedSession, Incarnations, Insert, InsertOutcome, OnLimit, SessionLimit};
 use crate::suspicion::Occasion;
 use crate::telemetry::Incident;
 use crate::user::UserId;
@@ -33,7 +33,8 @@ const CREATE: &str = "create";
 const METHODS: usize = 16;
 
 impl Scope<'_> {
-    pub(super) async fn create(&self, new: NewSession, context: &RequestContext) -> Result<Created> {
+    pub(super) async fn create(&self, mut new: NewSession, context: &RequestContext) -> Result<Created> {
+        self.restrain_impersonation(&mut new);
         let client = self.accept_client(&context.client)?;
         self.accept_new(&new)?;
         self.warn_without_maintenance();
@@ -49,6 +50,19 @@ impl Scope<'_> {
         match self.hand_out(&snapshot, &evicted, context, now).await {
             Ok((snapshot, tokens)) => Ok(Created { snapshot, tokens, evicted }),
             Err(error) => Err(self.undo(&snapshot, error, context).await),
+        }
+    }
+
+    /// Whoever acts in a user's name does so for a short while, and ends none of the user's own sessions by it.
+    fn restrain_impersonation(&self, new: &mut NewSession) {
+        if new.actor.is_none() {
+            return;
+        }
+        let policy = &self.inner.policy;
+        let lifetime = new.overrides.absolute_lifetime.unwrap_or(policy.absolute_lifetime);
+        new.overrides.absolute_lifetime = Some(lifetime.min(policy.impersonation_lifetime));
+        if self.storage.capabilities().cap {
+            new.overrides.limit = Some(SessionLimit::new(policy.max_sessions, OnLimit::Unlimited));
         }
     }
 
@@ -195,11 +209,7 @@ impl Scope<'_> {
         if let Some(actor) = &new.actor {
             actor.validate()?;
         }
-        if new.binding.is_some() {
-            // A binding that nobody enforces would be believed to protect.
-            let message = "sender-constrained tokens are not enforced yet";
-            return Err(Error::new(ErrorKind::Unsupported, CREATE).because(message));
-        }
+        self.accept_binding(new.binding.as_ref())?;
         self.accept_idle_timeout(&new.overrides)?;
         if new.overrides.limit.is_some() && !self.storage.capabilities().cap {
             let message = "the storage cannot enforce a limit of sessions";

@@ -9,6 +9,7 @@ mod create;
 mod delivery;
 mod follow;
 mod list;
+mod possession;
 mod recent;
 mod refresh;
 mod rejections;
@@ -17,6 +18,7 @@ mod revoke;
 mod rotate;
 mod scope;
 mod suspect;
+mod tokens;
 mod transaction;
 mod verification;
 mod watch;
@@ -40,8 +42,9 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, SessionKey};
 use crate::policy::SessionPolicy;
+use crate::possession::PossessionVerifier;
 use crate::random::Random;
-use crate::session::{ExternalId, Session};
+use crate::session::{Binding, ExternalId, Session};
 use crate::snapshot::{LivePolicy, Snapshot};
 use crate::storage::{Count, Cursor, EndedSession, Health, Purged, SessionFilter, SessionStorage};
 use crate::suspicion::SuspicionRule;
@@ -50,8 +53,8 @@ use crate::user::UserId;
 
 pub use builder::SessionManagerBuilder;
 pub use request::{
-    Authenticated, Created, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated, Rotation,
-    SessionChange, SessionPage, SessionView,
+    Authenticated, Created, Introspection, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated,
+    Rotation, SessionChange, SessionPage, SessionView,
 };
 pub use transaction::{AfterCommit, ScopedManager};
 pub use verification::Verification;
@@ -93,6 +96,7 @@ struct Inner {
     notes_activity: bool,
     accessed_every: NonZeroU32,
     accessed: AtomicU32,
+    possession: Option<Arc<dyn PossessionVerifier>>,
     rejections: Rejections,
     recent: Recent,
     /// Whether the background work was taken, or its absence told.
@@ -147,7 +151,8 @@ impl SessionManager {
     /// Checks a request's access token, and notes that its user was there.
     ///
     /// # Behaviour
-    /// Activity is written at most once in [`SessionPolicy::touch_interval_for`], and only for [`Presence::User`].
+    /// Activity is written at most once in [`SessionPolicy::touch_interval_for`], and only for [`Presence::User`]. A token that is bound to a
+    /// key needs its proof in the context ([`RequestContext::proof`], [`RequestContext::certificate`]).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::SessionEnded`] or [`ErrorKind::Superseded`]: not signed in.
@@ -156,12 +161,22 @@ impl SessionManager {
         self.measure(Operation::Authenticate, self.scope().authenticate(token, context)).await
     }
 
-    /// Checks an access token and leaves no trace: no activity, no audit.
+    /// Checks an access token and leaves no trace: no activity, no audit. Possession of the key it may be bound to is not asked for.
     ///
     /// # Errors
     /// Those of [`SessionManager::authenticate`].
     pub async fn peek(&self, token: &str) -> Result<Authenticated> {
         self.measure(Operation::Peek, self.scope().peek(token)).await
+    }
+
+    /// The key that a request shows: for [`NewSession::bound_to`], so that its tokens are worth nothing without it. `None`: it
+    /// shows none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidToken`] for a proof that is none, was made for another request, or was used before; [`ErrorKind::Misconfigured`]
+    /// where nothing proves possession; [`ErrorKind::Unavailable`].
+    pub async fn possession(&self, context: &RequestContext) -> Result<Option<Binding>> {
+        self.scope().possession(context).await
     }
 
     /// The session of an accepted request: as the check has read it, or else read now.
@@ -262,6 +277,27 @@ impl SessionManager {
         context: &RequestContext,
     ) -> Result<EndedSession> {
         self.measure(Operation::Revoke, self.scope().revoke_one(owner, session.into(), reason, context)).await
+    }
+
+    /// Ends the session of a token that is shown, access or refresh token: what a revocation endpoint does (RFC 7009). `None`: the token leads
+    /// to no live session.
+    ///
+    /// # Behaviour
+    /// Only a proven token ends anything; refused ones are counted by address like everywhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`], [`ErrorKind::Unconfirmed`].
+    pub async fn revoke_token(&self, token: &str, context: &RequestContext) -> Result<Option<EndedSession>> {
+        self.measure(Operation::Revoke, self.scope().revoke_token(token, context)).await
+    }
+
+    /// What the storage says of a token at this moment, access or refresh token, in every verification mode: for an introspection endpoint
+    /// (RFC 7662). `None`: it would not be accepted. It leaves no trace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    pub async fn introspect(&self, token: &str) -> Result<Option<Introspection>> {
+        self.measure(Operation::Peek, self.scope().introspect(token)).await
     }
 
     /// Ends all of a user's sessions but one, and returns those it ended.

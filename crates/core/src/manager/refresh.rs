@@ -29,6 +29,7 @@ impl Scope<'_> {
         let presented = self.inner.backend.parse(TokenKind::Refresh, token)?;
         let now = self.now();
         let (snapshot, verified) = self.prove(&presented, Consistency::Latest, now).await?;
+        self.require_possession(snapshot.session.binding.as_ref(), None, context, now).await?;
         if !self.inner.rules.is_empty() && snapshot.state(now, self.inner.live).is_live() {
             // A step-up that was asked for changes no generation; the refresh goes on and its session says so.
             self.suspect(Occasion::Refresh, &snapshot, context, now).await?;

@@ -11,9 +11,11 @@ use crate::client::ClientInfo;
 use crate::control::Actor;
 use crate::id::{SessionId, SessionKey};
 use crate::policy::PolicyOverrides;
+use crate::possession::PresentedProof;
 use crate::session::{Binding, ExternalId, Session};
 use crate::snapshot::{Snapshot, State};
 use crate::storage::{Cursor, EndedSession};
+use crate::token::TokenKind;
 use crate::user::UserId;
 
 /// The request that an operation belongs to.
@@ -28,6 +30,10 @@ pub struct RequestContext {
     pub presence: Presence,
     /// Who acts, where it is not the session's own user.
     pub actor: Option<Actor>,
+    /// The proof that it holds a key (`DPoP`), where there is one.
+    pub proof: Option<Arc<PresentedProof>>,
+    /// The SHA-256 thumbprint of the client's certificate (RFC 8705 §3.1), base64url, as the TLS layer has proven it.
+    pub certificate: Option<String>,
 }
 
 impl RequestContext {
@@ -39,6 +45,12 @@ impl RequestContext {
     /// Sets the request id.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = Some(id.into());
+        self
+    }
+
+    /// With a proof that it holds a key.
+    pub fn proof(mut self, proof: PresentedProof) -> Self {
+        self.proof = Some(Arc::new(proof));
         self
     }
 
@@ -132,13 +144,20 @@ impl NewSession {
         self
     }
 
+    /// With tokens that are worth nothing without this key: what [`SessionManager::possession`](crate::SessionManager::possession) found.
+    pub fn bound_to(mut self, binding: Option<Binding>) -> Self {
+        self.binding = binding;
+        self
+    }
+
     /// Standing for a session elsewhere.
     pub fn external(mut self, external: ExternalId) -> Self {
         self.external = Some(external);
         self
     }
 
-    /// In the user's name, by somebody else.
+    /// In the user's name, by somebody else: for [`SessionPolicy::impersonation_lifetime`](crate::SessionPolicy::impersonation_lifetime) at
+    /// most, beside the user's own sessions, whatever their limit.
     pub fn impersonated_by(mut self, actor: Actor) -> Self {
         self.actor = Some(actor);
         self
@@ -205,6 +224,18 @@ impl Authenticated {
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.verified.claims.as_ref().and_then(|claims| claims.get(name))
     }
+}
+
+/// A token that is good at this moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Introspection {
+    /// Which kind it is.
+    pub kind: TokenKind,
+    /// Its session.
+    pub snapshot: Snapshot,
+    /// What it says.
+    pub verified: Verified,
 }
 
 /// A session with renewed tokens.
@@ -281,6 +312,13 @@ pub struct SessionView {
     pub snapshot: Snapshot,
     /// Whether it lives, and if not, how it ended.
     pub state: State,
+}
+
+impl SessionView {
+    /// Who acts in the user's name, where it is not the user.
+    pub fn impersonator(&self) -> Option<&Actor> {
+        self.snapshot.session.actor.as_ref()
+    }
 }
 
 /// A page of a list, newest first.
