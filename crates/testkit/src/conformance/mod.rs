@@ -13,6 +13,8 @@ pub mod concurrency;
 pub mod declared;
 pub mod feed;
 pub mod global;
+#[cfg(feature = "linearizability")]
+mod histories;
 pub mod insert;
 pub mod list;
 mod model;
@@ -27,6 +29,8 @@ pub mod touch;
 pub mod update;
 
 pub use ability::Ability;
+#[cfg(feature = "linearizability")]
+pub use histories::{ConcurrentHistories, Mix, linearizable};
 pub use model::Histories;
 pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, catches, report, run, run_model};
 pub use table::{Check, checks};

@@ -80,7 +80,9 @@ impl Histories {
         S: SessionStorage + 'static,
     {
         let runtime = runtime();
-        let result = self.runner().run(&operation::histories(self.steps.max(1)), |history| {
+        let mut config = Config::with_cases(self.cases);
+        config.max_shrink_iters = 2_000;
+        let result = runner(config, self.seed.as_deref()).run(&operation::histories(self.steps.max(1)), |history| {
             runtime.block_on(async { live_through(Arc::new(factory().await), &history).await })
         });
         match result {
@@ -93,19 +95,18 @@ impl Histories {
             Err(TestError::Abort(reason)) => panic!("no histories could be drawn: {reason}"),
         }
     }
+}
 
-    fn runner(&self) -> TestRunner {
-        let mut config = Config::with_cases(self.cases);
-        // The history in the failure is what reproduces it; a file beside somebody's manifest would not.
-        config.failure_persistence = None;
-        config.max_shrink_iters = 2_000;
-        match &self.seed {
-            None => TestRunner::new(config),
-            Some(seed) => {
-                let mut bytes = [0; 32];
-                bytes.iter_mut().zip(seed.bytes()).for_each(|(to, from)| *to = from);
-                TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-            }
+/// A runner of these cases, drawn from a seed where one is given.
+pub(super) fn runner(mut config: Config, seed: Option<&str>) -> TestRunner {
+    // The history in the failure is what reproduces it; a file beside somebody's manifest would not.
+    config.failure_persistence = None;
+    match seed {
+        None => TestRunner::new(config),
+        Some(seed) => {
+            let mut bytes = [0; 32];
+            bytes.iter_mut().zip(seed.bytes()).for_each(|(to, from)| *to = from);
+            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
         }
     }
 }
