@@ -6,16 +6,20 @@ mod table;
 
 pub mod ability;
 pub mod advance;
+pub mod audit;
+pub mod backend;
 pub mod boundary;
 pub mod bump;
 pub mod cap;
 pub mod concurrency;
 pub mod declared;
+pub mod enricher;
 pub mod feed;
 pub mod global;
 #[cfg(feature = "linearizability")]
 mod histories;
 pub mod insert;
+mod kit;
 pub mod list;
 mod model;
 pub mod once;
@@ -31,6 +35,7 @@ pub mod update;
 pub use ability::Ability;
 #[cfg(feature = "linearizability")]
 pub use histories::{ConcurrentHistories, Mix, linearizable};
+pub use kit::run_kit;
 pub use model::Histories;
 pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, catches, report, run, run_model};
 pub use table::{Check, checks};
