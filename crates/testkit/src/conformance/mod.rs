@@ -13,6 +13,7 @@ pub mod bump;
 pub mod cap;
 pub mod concurrency;
 pub mod declared;
+mod drawn;
 pub mod enricher;
 pub mod feed;
 pub mod global;
@@ -34,7 +35,7 @@ pub mod update;
 
 pub use ability::Ability;
 #[cfg(feature = "linearizability")]
-pub use histories::{ConcurrentHistories, Mix, linearizable};
+pub use histories::{ConcurrentHistories, HistoryCount, Mix, linearizable, races_are_caught};
 pub use kit::run_kit;
 pub use model::Histories;
 pub use run::{CheckOutcome, Report, ReportLine, abilities_are_as_declared, catches, report, run, run_model};

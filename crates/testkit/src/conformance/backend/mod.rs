@@ -1,5 +1,8 @@
 //! The suite for token backends; most tests use [`backend_conformance!`](crate::backend_conformance).
 
+#![allow(clippy::unused_async, reason = "a check is a future, also where it waits for nothing")]
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -243,7 +246,7 @@ pub async fn debug_text_holds_no_token(backend: Arc<dyn SessionBackend>) {
     let mut debug = format!("{backend:?} {pair:?}");
     for kind in KINDS {
         let presented = backend.parse(kind, token_of(&pair, kind)).expect("it parses");
-        debug += &format!("{presented:?} {presented:#?}");
+        let _ = write!(debug, "{presented:?} {presented:#?}");
     }
     for kind in KINDS {
         let text = token_of(&pair, kind);

@@ -18,7 +18,20 @@ pub enum Mix {
 }
 
 impl Mix {
-    pub(super) const fn raises_epochs(self) -> bool {
+    /// All of them, in the order of the suite.
+    pub const ALL: [Self; 4] = [Self::Refreshes, Self::Updates, Self::Epochs, Self::Everything];
+
+    /// The test of [`storage_histories!`](crate::storage_histories) that proves it.
+    pub const fn test(self) -> &'static str {
+        match self {
+            Self::Refreshes => "refreshes_are_linearizable",
+            Self::Updates => "updates_are_linearizable",
+            Self::Epochs => "epochs_are_linearizable",
+            Self::Everything => "everything_is_linearizable",
+        }
+    }
+
+    pub(in crate::conformance) const fn raises_epochs(self) -> bool {
         matches!(self, Self::Epochs | Self::Everything)
     }
 
