@@ -15,6 +15,7 @@ pub mod concurrency;
 pub mod declared;
 mod drawn;
 pub mod enricher;
+mod eviction;
 pub mod feed;
 pub mod global;
 #[cfg(feature = "linearizability")]
@@ -34,6 +35,7 @@ pub mod touch;
 pub mod update;
 
 pub use ability::Ability;
+pub use eviction::{Evict, Kept, losing_kinds_revives_nothing, losing_one_revives_nothing};
 #[cfg(feature = "linearizability")]
 pub use histories::{ConcurrentHistories, HistoryCount, Mix, linearizable, races_are_caught};
 pub use kit::run_kit;

@@ -170,7 +170,7 @@ where
 /// Runs the mixes that are named for a race on fresh storages that have it, as a test: one history must have no order.
 ///
 /// # Panics
-/// When two hundred histories of a mix show nothing wrong.
+/// When four hundred histories of a mix show nothing wrong.
 #[allow(clippy::print_stderr, reason = "the matrix of defects and checks is made of these lines")]
 pub fn races_are_caught<F, Fut, S>(race: Race, factory: F)
 where
@@ -180,7 +180,7 @@ where
 {
     for mix in caught_by(race) {
         let broken = || async { race.over(Arc::new(factory().await)) };
-        let histories = ConcurrentHistories::default().cases(200);
+        let histories = ConcurrentHistories::default().cases(400);
         let message = match runtime().block_on(histories.judge(*mix, broken)) {
             Ok(judged) => panic!("{} does not see the race {}: {judged}", mix.test(), race.name()),
             Err(message) => message,
