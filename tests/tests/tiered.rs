@@ -11,7 +11,7 @@ use std::sync::Arc;
 use eventually::Eventually;
 use session_manager_core::SessionStorage;
 use session_manager_storage_tiered::{TieredConfig, TieredStorage};
-use session_manager_testkit::storage_conformance;
+use session_manager_testkit::{storage_conformance, storage_histories};
 use session_manager_tests::{servers, sqlite::Database};
 
 fn before(durable: Arc<dyn SessionStorage>) -> TieredStorage {
@@ -38,3 +38,8 @@ storage_conformance!(sqlite, over_sqlite);
 storage_conformance!(sqlite_cached, cached_over_sqlite);
 storage_conformance!(redis, over_redis, lacking = [ListAll, CleanUp]);
 storage_conformance!(redis_cached, cached_over_redis, lacking = [ListAll, CleanUp]);
+
+storage_histories!(histories_on_sqlite, over_sqlite);
+storage_histories!(histories_on_redis, over_redis);
+storage_histories!(cached_histories_on_sqlite, cached_over_sqlite);
+storage_histories!(cached_histories_on_redis, cached_over_redis);

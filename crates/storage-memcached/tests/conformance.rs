@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
 use session_manager_storage_memcached::MemcachedStorage;
-use session_manager_testkit::{storage_conformance, storage_defects};
+use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 use support::fake::FakeCache;
 
 async fn fresh() -> support::Storage {
@@ -26,3 +26,6 @@ storage_conformance!(memcached, fresh, lacking = [ListAll, RememberOnce, Externa
 storage_conformance!(through_an_arc, shared, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
 storage_conformance!(on_any_client, fake, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
 storage_defects!(defects, fresh, lacking = [ListAll, RememberOnce, External, CleanUp, Feed, Scan]);
+
+storage_histories!(histories, fresh);
+storage_races!(races, fresh);

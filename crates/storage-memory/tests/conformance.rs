@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
 use session_manager_storage_memory::MemoryStorage;
-use session_manager_testkit::{storage_conformance, storage_defects};
+use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 
 async fn fresh() -> MemoryStorage {
     MemoryStorage::default()
@@ -22,3 +22,5 @@ storage_conformance!(value, fresh);
 storage_conformance!(through_a_box, boxed);
 storage_conformance!(through_an_arc, shared);
 storage_defects!(defects, fresh);
+storage_histories!(histories, fresh);
+storage_races!(races, fresh);

@@ -6,7 +6,7 @@ mod servers;
 use std::sync::Arc;
 
 use session_manager_core::SessionStorage;
-use session_manager_testkit::{storage_conformance, storage_defects};
+use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 
 use servers::{Held, clustered, managed, named_by_sentinel, single};
 
@@ -31,3 +31,10 @@ storage_conformance!(cluster, clustered, lacking = [ListAll, CleanUp]);
 storage_defects!(defects, single, lacking = [ListAll, CleanUp]);
 storage_defects!(defects_by_sentinel, sentinel, lacking = [ListAll, CleanUp]);
 storage_defects!(defects_on_a_cluster, clustered, lacking = [ListAll, CleanUp]);
+
+storage_histories!(histories, single);
+storage_histories!(histories_by_sentinel, sentinel);
+storage_histories!(histories_on_a_cluster, clustered);
+storage_races!(races, single);
+storage_races!(races_by_sentinel, sentinel);
+storage_races!(races_on_a_cluster, clustered);

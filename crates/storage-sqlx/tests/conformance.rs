@@ -9,7 +9,7 @@ use session_manager_storage_sqlx::{
     EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, reference_ddl,
 };
 use session_manager_testkit::fault::HeldStorage;
-use session_manager_testkit::{storage_conformance, storage_defects};
+use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Sqlite};
 use tempfile::TempDir;
@@ -52,3 +52,6 @@ storage_conformance!(through_an_arc, shared);
 storage_conformance!(without_epochs, plain, lacking = [Epochs, RememberOnce, Feed]);
 
 storage_defects!(defects, fresh);
+
+storage_histories!(histories, fresh);
+storage_races!(races, fresh);

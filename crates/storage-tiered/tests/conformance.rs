@@ -15,7 +15,9 @@ use eventually::Eventually;
 use session_manager_core::{LocalBus, SessionStorage};
 use session_manager_storage_memory::MemoryStorage;
 use session_manager_storage_tiered::{TieredConfig, TieredStorage, WhenDeaf};
-use session_manager_testkit::{ReferenceStorage, storage_conformance, storage_defects};
+use session_manager_testkit::{
+    ReferenceStorage, storage_conformance, storage_defects, storage_histories, storage_races,
+};
 
 fn tiered(durable: impl SessionStorage + 'static) -> TieredStorage {
     TieredStorage::new(Arc::new(durable), TieredConfig::new()).unwrap()
@@ -52,3 +54,7 @@ storage_conformance!(deaf, from_a_deaf_cache);
 storage_conformance!(tiny, from_a_tiny_cache);
 
 storage_defects!(defects, over_memory);
+
+storage_histories!(histories, over_memory);
+storage_histories!(histories_from_the_cache, from_the_cache);
+storage_races!(races, over_memory);

@@ -17,5 +17,5 @@ mod reference;
 mod session;
 
 pub use fixture::{Fixture, GRACE, SequenceRandom, user};
-pub use reference::ReferenceStorage;
+pub use reference::{ReferenceAudit, ReferenceBackend, ReferenceStorage};
 pub use session::SessionBuilder;

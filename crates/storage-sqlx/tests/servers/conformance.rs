@@ -8,7 +8,7 @@ use session_manager_storage_sqlx::{
     AddressEncoding, EpochTable, FeedTable, IdEncoding, JsonEncoding, OnceTable, SessionTable, SqlxStorage,
     TimeEncoding, reference_ddl,
 };
-use session_manager_testkit::{storage_conformance, storage_defects};
+use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{MySql, Postgres};
 
@@ -84,3 +84,9 @@ storage_conformance!(
 
 storage_defects!(postgres_defects, on!(Service::Postgres, || storage::<Postgres>(full())));
 storage_defects!(mariadb_defects, on!(Service::MariaDb, || storage::<MySql>(full())));
+
+storage_histories!(postgres_histories, on!(Service::Postgres, || storage::<Postgres>(full())));
+storage_histories!(postgres_histories_behind_pgbouncer, on!(Service::PgBouncer, pooled));
+storage_histories!(mariadb_histories, on!(Service::MariaDb, || storage::<MySql>(full())));
+storage_races!(postgres_races, on!(Service::Postgres, || storage::<Postgres>(full())));
+storage_races!(mariadb_races, on!(Service::MariaDb, || storage::<MySql>(full())));

@@ -7,6 +7,9 @@ use session_manager_core::SessionStorage;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ability::Ability;
+use super::drawn::said;
+#[cfg(feature = "linearizability")]
+use super::histories::{ConcurrentHistories, Mix};
 use super::model::Histories;
 use super::table::{Check, checks};
 use crate::broken::Defect;
@@ -97,7 +100,9 @@ where
     });
 }
 
-/// Runs every check on a fresh storage each, whatever fails.
+/// Runs every check, the random histories and, with the feature `linearizability`, the concurrent ones on fresh storages, whatever fails.
+///
+/// How many histories there are, [`Histories::from_env`] says.
 ///
 /// # Panics
 /// Only when called outside a multi-thread runtime of tokio.
@@ -110,18 +115,36 @@ where
     let mut lines = Vec::new();
     for check in checks() {
         let storage: Arc<dyn SessionStorage> = Arc::new(factory().await);
-        let outcome = tokio::spawn(check.run(storage)).await;
-        let result = outcome.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_else(|| "a panic without a message".to_owned()),
+        let result = tokio::spawn(check.run(storage)).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => said(&*panic),
             Err(error) => error.to_string(),
         });
-        lines.push(ReportLine { check: *check, result });
+        lines.push(ReportLine { group: check.group(), name: check.name(), result, extent: None });
+    }
+    let (result, extent) =
+        passed(Histories::from_env().compare(&factory).await.map(|cases| format!("{cases} histories")));
+    lines.push(ReportLine { group: "model", name: "random_histories_match_the_reference", result, extent });
+    #[cfg(feature = "linearizability")]
+    {
+        let without_epochs = !Ability::Epochs.of(&factory().await);
+        for mix in Mix::ALL {
+            let (result, extent) = if mix.raises_epochs() && without_epochs {
+                (Ok(CheckOutcome::Skipped(Ability::Epochs)), None)
+            } else {
+                passed(ConcurrentHistories::from_env().judge(mix, &factory).await.map(|judged| judged.to_string()))
+            };
+            lines.push(ReportLine { group: "histories", name: mix.test(), result, extent });
+        }
     }
     Report { lines }
+}
+
+/// The outcome of histories, and how many there were.
+fn passed(result: Result<String, String>) -> (Result<CheckOutcome, String>, Option<String>) {
+    match result {
+        Ok(extent) => (Ok(CheckOutcome::Passed), Some(extent)),
+        Err(message) => (Err(message), None),
+    }
 }
 
 /// What every check said. Its `Display` is a table for people.
@@ -136,14 +159,20 @@ pub struct Report {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReportLine {
-    /// The check.
-    pub check: Check,
+    /// The subject it belongs to.
+    pub group: &'static str,
+    /// The name of the check, or of the test of histories.
+    pub name: &'static str,
     /// Its outcome, or the message with which it failed.
     pub result: Result<CheckOutcome, String>,
+    /// How much was tried, where that is not always the same: so many histories, so many of them judged.
+    pub extent: Option<String>,
 }
 
 impl Report {
     /// Whether nothing failed and nothing but `lacking` was skipped.
+    ///
+    /// Where the concurrent histories were not compiled, this says nothing of them; the text of the report says that.
     pub fn is_certified(&self, lacking: &[Ability]) -> bool {
         self.lines.iter().all(|line| match line.result {
             Ok(CheckOutcome::Passed) => true,
@@ -154,13 +183,13 @@ impl Report {
 
     /// The names of the checks that failed.
     pub fn failed(&self) -> impl Iterator<Item = &'static str> {
-        self.lines.iter().filter(|line| line.result.is_err()).map(|line| line.check.name())
+        self.lines.iter().filter(|line| line.result.is_err()).map(|line| line.name)
     }
 
     /// The names of the checks that proved nothing, and why.
     pub fn skipped(&self) -> impl Iterator<Item = (&'static str, Ability)> {
         self.lines.iter().filter_map(|line| match line.result {
-            Ok(CheckOutcome::Skipped(ability)) => Some((line.check.name(), ability)),
+            Ok(CheckOutcome::Skipped(ability)) => Some((line.name, ability)),
             _ => None,
         })
     }
@@ -168,13 +197,17 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.lines {
-            let name = line.check.name();
-            match &line.result {
-                Ok(CheckOutcome::Passed) => writeln!(f, "passed   {name}")?,
-                Ok(CheckOutcome::Skipped(ability)) => writeln!(f, "SKIPPED  {name}: lacks {ability:?}")?,
-                Err(message) => writeln!(f, "FAILED   {name}: {message}")?,
+        for ReportLine { name, result, extent, .. } in &self.lines {
+            match result {
+                Ok(CheckOutcome::Passed) => write!(f, "passed   {name}")?,
+                Ok(CheckOutcome::Skipped(ability)) => write!(f, "SKIPPED  {name}: lacks {ability:?}")?,
+                Err(message) => write!(f, "FAILED   {name}: {message}")?,
             }
+            extent.as_ref().map_or(Ok(()), |extent| write!(f, ": {extent}"))?;
+            writeln!(f)?;
+        }
+        if cfg!(not(feature = "linearizability")) {
+            writeln!(f, "NOT RUN  concurrent histories: the kit's feature `linearizability` is off")?;
         }
         let (failed, skipped) = (self.failed().count(), self.skipped().count());
         write!(f, "{} passed, {failed} failed, {skipped} skipped", self.lines.len() - failed - skipped)

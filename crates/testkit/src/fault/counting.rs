@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use session_manager_core::Result;
 
-use super::hooked::{Hook, Hooked, Method};
+use super::hooked::{Hook, Hooked};
+use super::method::Method;
 
 /// Counts calls by method.
 #[derive(Debug, Default)]

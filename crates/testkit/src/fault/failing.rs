@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use session_manager_core::{Error, ErrorKind, Result};
 
-use super::hooked::{Hook, Hooked, Method};
+use super::hooked::{Hook, Hooked};
+use super::method::Method;
 
 /// Whether a failing call has its effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,15 +36,20 @@ impl Failures {
     /// Whether this call is to fail at this side of its effect; uses the plan up.
     fn strike(&self, method: Method, effect: Effect) -> Result<()> {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut struck = false;
         for plan in plans.iter_mut() {
             if plan.effect != effect || plan.method.is_some_and(|wanted| wanted != method) || plan.times == Some(0) {
                 continue;
             }
+            // Every plan counts every call, also one that another makes fail.
             if plan.skip > 0 {
                 plan.skip -= 1;
-                continue;
+            } else if !struck {
+                plan.times = plan.times.map(|times| times - 1);
+                struck = true;
             }
-            plan.times = plan.times.map(|times| times - 1);
+        }
+        if struck {
             return Err(Error::new(ErrorKind::Unavailable, "injected failure"));
         }
         Ok(())
@@ -94,7 +100,7 @@ impl<S> FailingStorage<S> {
         self.fail_nth(method, effect, 1);
     }
 
-    /// The `nth` call of `method` from now, counted from 1, fails.
+    /// The `nth` call of `method` from now, counted from 1, fails. To a failure after the effect, only calls that have one count.
     pub fn fail_nth(&self, method: Method, effect: Effect, nth: u32) {
         self.plan(Plan { method: Some(method), effect, skip: nth.saturating_sub(1), times: Some(1) });
     }

@@ -4,12 +4,15 @@
 
 mod counting;
 mod failing;
+mod forward;
 mod hooked;
+mod method;
 mod pausing;
 mod random;
 
 pub use counting::{Counter, CountingStorage};
 pub use failing::{Effect, FailingStorage, Failures};
-pub use hooked::{HeldStorage, Hook, Hooked, Keep, Method};
+pub use hooked::{HeldStorage, Hook, Hooked, Keep};
+pub use method::Method;
 pub use pausing::{Gate, Paused, PausingStorage};
 pub use random::FailingRandom;

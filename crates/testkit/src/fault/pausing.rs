@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use session_manager_core::Result;
 use tokio::sync::oneshot;
 
-use super::hooked::{Hook, Hooked, Method};
+use super::hooked::{Hook, Hooked};
+use super::method::Method;
 
 /// Holds calls back.
 #[derive(Debug, Default)]

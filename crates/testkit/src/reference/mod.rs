@@ -1,5 +1,7 @@
 //! The naive model of a storage: one lock over plain vectors, scanned from end to end, and so plainly right.
 
+mod audit;
+mod backend;
 mod epochs;
 mod extras;
 mod sessions;
@@ -18,6 +20,9 @@ use session_manager_core::storage::{
 use session_manager_core::{
     Epoch, Epochs, GlobalEpoch, LivePolicy, Result, SessionKey, SessionRecord, SessionStorage, Snapshot, UserId,
 };
+
+pub use audit::ReferenceAudit;
+pub use backend::ReferenceBackend;
 
 /// The storage that others are compared with. Correct, slow and forgetful: never one for an application.
 pub struct ReferenceStorage {

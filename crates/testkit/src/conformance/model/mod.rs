@@ -6,9 +6,9 @@ mod world;
 
 use std::sync::Arc;
 
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use session_manager_core::SessionStorage;
 
+use super::drawn::Drawn;
 use super::run::runtime;
 use crate::ReferenceStorage;
 use operation::Operation;
@@ -79,44 +79,35 @@ impl Histories {
         Fut: Future<Output = S>,
         S: SessionStorage + 'static,
     {
-        let runtime = runtime();
-        let result = self.runner().run(&operation::histories(self.steps.max(1)), |history| {
-            runtime.block_on(async { live_through(Arc::new(factory().await), &history).await })
-        });
-        match result {
-            Ok(()) => {}
-            Err(TestError::Fail(difference, history)) => {
-                let steps: Vec<_> = history.iter().enumerate().map(|(at, one)| format!("{at:3} {one:?}")).collect();
-                let steps = steps.join("\n");
-                panic!("the storage differs from the reference\n{difference}\nshortest history found:\n{steps}");
-            }
-            Err(TestError::Abort(reason)) => panic!("no histories could be drawn: {reason}"),
+        if let Err(difference) = runtime().block_on(self.compare(factory)) {
+            panic!("{difference}");
         }
     }
 
-    fn runner(&self) -> TestRunner {
-        let mut config = Config::with_cases(self.cases);
-        // The history in the failure is what reproduces it; a file beside somebody's manifest would not.
-        config.failure_persistence = None;
-        config.max_shrink_iters = 2_000;
-        match &self.seed {
-            None => TestRunner::new(config),
-            Some(seed) => {
-                let mut bytes = [0; 32];
-                bytes.iter_mut().zip(seed.bytes()).for_each(|(to, from)| *to = from);
-                TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-            }
-        }
+    /// How many histories agreed, or the shortest found on which an answer differs. Inside a multi-thread runtime of tokio.
+    pub(super) async fn compare<F, Fut, S>(&self, factory: F) -> Result<u32, String>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = S>,
+        S: SessionStorage + 'static,
+    {
+        let drawn = Drawn { cases: self.cases, seed: self.seed.clone(), shrinks: 2_000 };
+        let histories = operation::histories(self.steps.max(1));
+        let run = async |history: Vec<Operation>| live_through(Arc::new(factory().await), &history).await;
+        drawn.first_failure(&histories, run).await.map(|()| self.cases).map_err(|(difference, history)| {
+            let steps: Vec<_> = history.iter().enumerate().map(|(at, one)| format!("{at:3} {one:?}")).collect();
+            let steps = steps.join("\n");
+            format!("the storage differs from the reference\n{difference}\nshortest history found:\n{steps}")
+        })
     }
 }
 
-async fn live_through(subject: Arc<dyn SessionStorage>, history: &[Operation]) -> Result<(), TestCaseError> {
+async fn live_through(subject: Arc<dyn SessionStorage>, history: &[Operation]) -> Result<(), String> {
     let epochs = subject.capabilities().epochs;
     let reference = if epochs { ReferenceStorage::new() } else { ReferenceStorage::without_epochs() };
     let mut world = World::new(subject, Arc::new(reference)).await;
     for (step, operation) in history.iter().enumerate() {
-        let at = |difference| TestCaseError::fail(format!("step {step}: {difference}"));
-        world.perform(operation).await.map_err(at)?;
+        world.perform(operation).await.map_err(|difference| format!("step {step}: {difference}"))?;
     }
-    world.agree_in_the_end().await.map_err(|difference| TestCaseError::fail(format!("at the end: {difference}")))
+    world.agree_in_the_end().await.map_err(|difference| format!("at the end: {difference}"))
 }
