@@ -17,6 +17,7 @@ pub mod putting_it_together {}
 
 pub mod bed;
 pub mod client;
+pub mod opaque;
 pub mod server;
 pub mod servers;
 pub mod shown;

@@ -3,7 +3,9 @@
 
 mod checks;
 mod ci;
+mod fuzz;
 mod guarantees;
+mod interop;
 mod process;
 mod services;
 mod tidy;
@@ -40,10 +42,14 @@ Usage: cargo xtask <task>
   doc             rustdoc of every crate; a warning is an error
   book            build the book in docs into target/book; a warning is an error
   markdown        lint every Markdown file
+  interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js (installs them
+                  into target/interop)
+  fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
+                  `--seconds N` for each target (60), `--runs N` instead, and names of targets
   deny            licences, banned crates and sources of all dependencies
   nightly-checks  what is too slow or too unstable for `ci`: every pair of features, and the oldest
-                  dependencies that the manifests allow (needs a nightly toolchain). Fuzzing, Miri
-                  and semver checks join it with the crates they are for.
+                  dependencies that the manifests allow, and every fuzz target for ten minutes (needs a
+                  nightly toolchain). Miri and semver checks join it with the crates they are for.
 
 Exit code: 0 all is well, 1 a check failed, 2 this machine lacks something (the message says what).
 ";
@@ -131,6 +137,7 @@ impl Task {
         let rest: Vec<_> = rest.map(|arg| arg.to_string_lossy().into_owned()).collect();
         let fits = match name.as_str() {
             "test" | "bench" => true,
+            "fuzz" => fuzz::is_request(&rest),
             "services" => services::is_action(&rest),
             "fmt" => rest.is_empty() || rest == ["--check"],
             _ => rest.is_empty(),
@@ -160,9 +167,13 @@ impl Task {
             "doc" => checks::doc(root),
             "book" => checks::book(root),
             "markdown" => checks::markdown(root),
+            "interop" => interop::run(root),
+            "fuzz" => fuzz::run(root, &self.rest),
             "deny" => checks::deny(root),
             "guarantees" => guarantees::write(root),
-            "nightly-checks" => checks::feature_pairs(root).and_then(|()| checks::minimal_versions(root)),
+            "nightly-checks" => checks::feature_pairs(root)
+                .and_then(|()| checks::minimal_versions(root))
+                .and_then(|()| fuzz::for_long(root)),
             other => Err(Failure::Missing(format!("there is no task `{other}`; see `cargo xtask help`"))),
         }
     }
@@ -222,6 +233,6 @@ mod tests {
             assert!(source.contains(&format!("\"{name}\" ")), "`{name}` is in the help only");
             count += 1;
         }
-        assert_eq!(count, 15);
+        assert_eq!(count, 17);
     }
 }

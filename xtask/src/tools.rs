@@ -130,7 +130,7 @@ pub(crate) fn markdownlint(root: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Node.js and npm: from Debian's packages when we may install them, otherwise a list of what is missing.
-fn node(root: &Path) -> Outcome {
+pub(crate) fn node(root: &Path) -> Outcome {
     if missing_node(root).is_none() {
         return Ok(());
     }
@@ -144,7 +144,7 @@ fn node(root: &Path) -> Outcome {
     }
     match missing_node(root) {
         None => Ok(()),
-        Some(missing) => Err(Failure::Missing(format!("the markdown check needs {missing}"))),
+        Some(missing) => Err(Failure::Missing(format!("this check needs {missing}"))),
     }
 }
 

@@ -10,6 +10,8 @@ use session_manager_core::{
     Binding, ClaimedEpoch, Epoch, Error, ErrorKind, IssueContext, Random, Result, Session, Snapshot,
 };
 
+use crate::validation::Expected;
+
 /// The names of claims that only the backend sets.
 pub const RESERVED_CLAIMS: [&str; 17] = [
     "iss",
@@ -48,17 +50,16 @@ pub trait ClaimSource: Send + Sync + fmt::Debug {
 }
 
 /// What is the same in all tokens of a backend.
-#[derive(Clone, Debug)]
-pub(crate) struct Issuance {
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    pub(crate) client_id: String,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Issuance<'a> {
+    pub(crate) expected: &'a Expected,
+    pub(crate) client_id: &'a str,
 }
 
-impl Issuance {
+impl Issuance<'_> {
     /// Adds our claims to the application's.
     pub(crate) fn claims(
-        &self,
+        self,
         mut claims: Map<String, Value>,
         snapshot: &Snapshot,
         context: &IssueContext,
@@ -71,9 +72,9 @@ impl Issuance {
         }
         let session = &snapshot.session;
         let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-        set("iss", self.issuer.as_str().into());
-        set("aud", self.audience.as_str().into());
-        set("client_id", session.application.as_deref().unwrap_or(&self.client_id).into());
+        set("iss", self.expected.issuer.as_str().into());
+        set("aud", self.expected.audience.as_str().into());
+        set("client_id", session.application.as_deref().unwrap_or(self.client_id).into());
         set("sub", session.user_id.as_str().into());
         set("sid", session.id.to_string().into());
         set("jti", token_id(random)?.into());

@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::json;
-use crate::keys::{VerifyingKey, VerifyingKeys};
+use crate::keys::VerifyingKey;
+use crate::ring::{JwtKeyRing, RingEntry};
 
 /// The most bytes an access token may have, issued or presented. A cookie holds half of it.
 pub const MAX_TOKEN_BYTES: usize = 8192;
@@ -26,7 +27,7 @@ pub(crate) struct Compact<'t> {
 
 impl<'t> Compact<'t> {
     /// Reads the form and finds the key.
-    pub(crate) fn read<'k>(token: &'t str, keys: &'k VerifyingKeys) -> Result<(Self, &'k VerifyingKey), Rejection> {
+    pub(crate) fn read<'k>(token: &'t str, keys: &'k JwtKeyRing) -> Result<(Self, RingEntry<'k>), Rejection> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::TooLong);
         }
@@ -36,11 +37,11 @@ impl<'t> Compact<'t> {
             return Err(Rejection::Malformed);
         }
         // All headers that we write are known in advance; only others need reading.
-        let key = match keys.by_header(header) {
-            Some(key) => key,
+        let found = match keys.by_header(header) {
+            Some(found) => found,
             None => key_of_header(header, keys)?,
         };
-        Ok((Self { message, payload, signature }, key))
+        Ok((Self { message, payload, signature }, found))
     }
 
     /// The payload, once the signature is proven.
@@ -50,7 +51,7 @@ impl<'t> Compact<'t> {
     }
 }
 
-fn key_of_header<'k>(encoded: &str, keys: &'k VerifyingKeys) -> Result<&'k VerifyingKey, Rejection> {
+fn key_of_header<'k>(encoded: &str, keys: &'k JwtKeyRing) -> Result<RingEntry<'k>, Rejection> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Rejection::Malformed)?;
     let header = json::object(&bytes).ok_or(Rejection::Malformed)?;
     if REFUSED.iter().any(|name| header.contains_key(*name)) {
@@ -65,8 +66,8 @@ fn key_of_header<'k>(encoded: &str, keys: &'k VerifyingKeys) -> Result<&'k Verif
     }
     // A token that names no key is not tried with one.
     let kid = header.get("kid").and_then(Value::as_str).ok_or(Rejection::UnknownKey)?;
-    let key = keys.by_kid(kid).ok_or(Rejection::UnknownKey)?;
-    if alg == key.algorithm().as_str() { Ok(key) } else { Err(Rejection::WrongAlgorithm) }
+    let found = keys.by_kid(kid).ok_or(Rejection::UnknownKey)?;
+    if alg == found.key.algorithm().as_str() { Ok(found) } else { Err(Rejection::WrongAlgorithm) }
 }
 
 /// Media types are compared without case, and their `application/` may be left out (RFC 7515 §4.1.9, RFC 9068 §2.1).

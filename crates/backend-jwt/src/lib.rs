@@ -8,11 +8,18 @@ mod claims;
 mod compact;
 mod json;
 mod keys;
+mod memo;
+mod ring;
+mod typed;
 mod validation;
+mod verifier;
 
 pub use crate::backend::JwtBackend;
 pub use crate::builder::JwtBackendBuilder;
 pub use crate::claims::{ClaimSource, RESERVED_CLAIMS};
 pub use crate::compact::MAX_TOKEN_BYTES;
 pub use crate::keys::{KeyAlgorithm, SigningKey, VerifyingKey};
+pub use crate::ring::{JwtKeyProvider, JwtKeyRing, RingKey};
+pub use crate::typed::{TypedClaimSource, application_claims};
 pub use crate::validation::CLOCK_LEEWAY;
+pub use crate::verifier::{JwtVerifier, JwtVerifierBuilder};

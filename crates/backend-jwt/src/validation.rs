@@ -9,35 +9,37 @@ use session_manager_core::{
     Actor, Binding, ClaimedEpoch, ClaimedEpochs, Rejection, SessionId, SessionKey, UserId, Verified,
 };
 
-use crate::claims::Issuance;
-
 /// How far the clock of another node may be ahead before its tokens are "not yet valid". There is none for `exp`.
 pub const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
 /// The end of the year 9999, which is as far as storages go.
 const LAST_SECOND: i64 = 253_402_300_799;
 
+/// By whom and for whom tokens are.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+}
+
+/// A token whose signature is proven and whose claims are good at some time.
+pub(crate) struct Proven {
+    pub(crate) verified: Verified,
+    expires_at: DateTime<Utc>,
+    /// The later of `nbf` and `iat`.
+    starts_at: DateTime<Utc>,
+}
+
 /// Judges all claims and reads from them what the manager needs.
-pub(crate) fn judge(
-    claims: Map<String, Value>,
-    expected: &Issuance,
-    now: DateTime<Utc>,
-) -> Result<Verified, Rejection> {
+pub(crate) fn judge(claims: Map<String, Value>, expected: &Expected, now: DateTime<Utc>) -> Result<Proven, Rejection> {
     let claim = |name: &str| claims.get(name).ok_or(Rejection::MissingClaim);
-    if text(claim("iss")?)? != expected.issuer {
-        return Err(Rejection::WrongIssuer);
-    }
-    if !names_audience(claim("aud")?, &expected.audience)? {
-        return Err(Rejection::WrongAudience);
-    }
+    parties(&claims, expected)?;
     let expires_at = numeric_date(claim("exp")?)?;
-    let latest_start = now.checked_add_signed(TimeDelta::from_std(CLOCK_LEEWAY).unwrap_or_default()).unwrap_or(now);
     if now >= expires_at {
         return Err(Rejection::Expired);
     }
-    if numeric_date(claim("nbf")?)? > latest_start || numeric_date(claim("iat")?)? > latest_start {
-        return Err(Rejection::NotYetValid);
-    }
+    let starts_at = numeric_date(claim("nbf")?)?.max(numeric_date(claim("iat")?)?);
+    times(expires_at, starts_at, now)?;
     let user = UserId::parse(text(claim("sub")?)?).map_err(|_| Rejection::MissingClaim)?;
     let id = SessionId::parse(text(claim("sid")?)?).map_err(|_| Rejection::MissingClaim)?;
     let generation = claim("gen")?.as_u64().ok_or(Rejection::MissingClaim)?;
@@ -54,7 +56,29 @@ pub(crate) fn judge(
     verified.actor = claims.get("act").map(actor).transpose()?;
     verified.binding = claims.get("cnf").map(binding).transpose()?;
     verified.claims = Some(Arc::new(claims));
-    Ok(verified)
+    Ok(Proven { verified, expires_at, starts_at })
+}
+
+/// Judges again what was good at another time: everything that time can change, and by whom and for whom it is. It allocates nothing.
+pub(crate) fn judge_again(proven: &Proven, expected: &Expected, now: DateTime<Utc>) -> Result<(), Rejection> {
+    parties(proven.verified.claims.as_ref().ok_or(Rejection::MissingClaim)?, expected)?;
+    times(proven.expires_at, proven.starts_at, now)
+}
+
+fn parties(claims: &Map<String, Value>, expected: &Expected) -> Result<(), Rejection> {
+    let claim = |name: &str| claims.get(name).ok_or(Rejection::MissingClaim);
+    if text(claim("iss")?)? != expected.issuer {
+        return Err(Rejection::WrongIssuer);
+    }
+    if names_audience(claim("aud")?, &expected.audience)? { Ok(()) } else { Err(Rejection::WrongAudience) }
+}
+
+fn times(expires_at: DateTime<Utc>, starts_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Rejection> {
+    if now >= expires_at {
+        return Err(Rejection::Expired);
+    }
+    let latest_start = now.checked_add_signed(TimeDelta::from_std(CLOCK_LEEWAY).unwrap_or_default()).unwrap_or(now);
+    if starts_at > latest_start { Err(Rejection::NotYetValid) } else { Ok(()) }
 }
 
 /// The actor (RFC 8693 §4.1), in the form in which we write it.

@@ -15,13 +15,13 @@ use session_manager_core::{
     Snapshot, TokenKind,
 };
 use support::{
-    AUDIENCE, EPOCH, ISSUER, backend, builder, check, check_at, ed25519, hs256, issue, now, part, reference_tokens,
-    snapshot, try_issue,
+    AUDIENCE, EPOCH, ISSUER, all_keys, backend, builder, check, check_at, ed25519, hs256, issue, now, part,
+    reference_tokens, snapshot, try_issue,
 };
 
 #[test]
 fn an_access_token_has_the_shape_of_rfc_9068() {
-    for key in [ed25519(), hs256()] {
+    for key in all_keys() {
         let token = issue(&backend(key.clone()));
         let verifying = key.verifying_key();
         assert_eq!(
@@ -46,7 +46,7 @@ fn an_access_token_has_the_shape_of_rfc_9068() {
 
 #[test]
 fn verifying_gives_back_all_that_was_issued() {
-    for key in [ed25519(), hs256()] {
+    for key in all_keys() {
         let backend = backend(key);
         let token = issue(&backend).access;
         let verified = check(&backend, token.expose()).unwrap();

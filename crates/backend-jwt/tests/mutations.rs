@@ -7,9 +7,12 @@ mod support;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use session_manager_backend_jwt::JwtBackend;
+use session_manager_backend_jwt::{JwtBackend, SigningKey};
 use session_manager_core::{Presented, SessionBackend, TokenKind};
-use support::{Forger, SECRET, backend, check, claims, ed25519, encode, header, hs256, issue, now, snapshot};
+use support::{
+    Forger, SECRET, all_keys, backend, check, claims, ed25519, encode, es256, header, hs256, issue, now, rs256,
+    snapshot,
+};
 
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -33,7 +36,21 @@ fn every_other_byte_in_every_place_is_found() {
 
 #[test]
 fn every_flipped_byte_is_found_with_ed25519() {
-    let backend = backend(ed25519());
+    every_flipped_byte_is_found(ed25519());
+}
+
+#[test]
+fn every_flipped_byte_is_found_with_es256() {
+    every_flipped_byte_is_found(es256());
+}
+
+#[test]
+fn every_flipped_byte_is_found_with_rs256() {
+    every_flipped_byte_is_found(rs256());
+}
+
+fn every_flipped_byte_is_found(key: SigningKey) {
+    let backend = backend(key);
     let token = issue(&backend).access;
     let token = token.expose();
     assert!(check(&backend, token).is_ok());
@@ -48,7 +65,7 @@ fn every_flipped_byte_is_found_with_ed25519() {
 
 #[test]
 fn every_truncation_is_found() {
-    for key in [ed25519(), hs256()] {
+    for key in all_keys() {
         let backend = backend(key);
         let token = issue(&backend).access;
         let token = token.expose();

@@ -4,13 +4,18 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use session_manager_backend_jwt::{JwtBackend, MAX_TOKEN_BYTES, VerifyingKey};
+use session_manager_backend_jwt::{JwtBackend, JwtKeyRing, MAX_TOKEN_BYTES, VerifyingKey};
+use session_manager_core::token::RotatingKeys;
 use session_manager_core::{Presented, Rejection, SessionBackend, TokenKind};
 use support::{
-    AUDIENCE, EPOCH, Forger, SECRET, backend, builder, check, check_at, claims, ed25519, encode, header, hs256, issue,
-    now, reference_tokens, snapshot, with,
+    AUDIENCE, EPOCH, Forger, ISSUER, SECRET, all_keys, backend, builder, check, check_at, claims, ed25519, encode,
+    es256, header, hs256, issue, now, reference_tokens, rs256, snapshot, with,
 };
 
 const HS: Forger = Forger::Hs256(SECRET);
@@ -33,8 +38,10 @@ fn check_claims(payload: &str) -> Result<(), Rejection> {
 #[test]
 fn the_forger_can_make_good_tokens() {
     assert_eq!(check_claims(&claims().to_string()), Ok(()));
-    let token = Forger::Ed25519.sign(header(&ed25519()).to_string(), claims().to_string());
-    assert!(check(&backend(ed25519()), &token).is_ok());
+    for (forger, key) in [(Forger::Ed25519, ed25519()), (Forger::Es256, es256()), (Forger::Rs256, rs256())] {
+        let token = forger.sign(header(&key).to_string(), claims().to_string());
+        assert!(check(&backend(key), &token).is_ok());
+    }
 }
 
 #[test]
@@ -79,6 +86,28 @@ fn the_algorithm_is_exactly_that_of_the_key() {
     refused_header(&with(header(&hs256()), "alg", None), Rejection::Malformed);
 }
 
+/// Each key with each algorithm that its token may claim: one of them is right.
+#[test]
+fn a_key_is_used_with_its_own_algorithm_only() {
+    let ring = all_keys().into_iter().try_fold(JwtKeyRing::new(), |ring, key| ring.with(key)).unwrap();
+    let keys = Arc::new(RotatingKeys::new(ring));
+    let backend = JwtBackend::with_keys(keys, reference_tokens()).issuer(ISSUER).audience(AUDIENCE).build().unwrap();
+    let forgers = [Forger::Ed25519, HS, Forger::Es256, Forger::Rs256];
+    for (signer, forger) in forgers.into_iter().enumerate() {
+        for (named, key) in all_keys().iter().enumerate() {
+            for (said, alg) in all_keys().iter().map(|key| key.verifying_key().algorithm().as_str()).enumerate() {
+                let token = forger.sign(with(header(key), "alg", Some(alg.into())), claims().to_string());
+                let expected = match (named == said, named == signer) {
+                    (true, true) => None,
+                    (true, false) => Some(Rejection::BadSignature),
+                    (false, _) => Some(Rejection::WrongAlgorithm),
+                };
+                assert_eq!(check(&backend, &token).err(), expected, "signed by {signer}, kid of {named}, alg {alg}");
+            }
+        }
+    }
+}
+
 /// The classic confusion: a public key, which everybody has, taken for an HMAC secret.
 #[test]
 fn a_public_key_is_no_secret() {
@@ -102,6 +131,21 @@ fn a_public_key_is_no_secret() {
         check(&backend(ed25519()), &forger.sign(as_secret, claims().to_string())).unwrap_err(),
         Rejection::UnknownKey
     );
+}
+
+/// The same with RSA, in each form in which its public key goes round.
+#[test]
+fn an_rsa_public_key_is_no_secret() {
+    let public = rs256().verifying_key().to_jwk().unwrap();
+    let modulus: &'static [u8] = URL_SAFE_NO_PAD.decode(public["n"].as_str().unwrap()).unwrap().leak();
+    let jwk: &'static [u8] = public.to_string().into_bytes().leak();
+    for secret in [modulus, jwk] {
+        for (alg, expected) in [("HS256", Rejection::WrongAlgorithm), ("RS256", Rejection::BadSignature)] {
+            let header = with(header(&rs256()), "alg", Some(alg.into()));
+            let token = Forger::Hs256(secret).sign(header, claims().to_string());
+            assert_eq!(check(&backend(rs256()), &token).unwrap_err(), expected);
+        }
+    }
 }
 
 fn ed25519_public() -> [u8; 32] {

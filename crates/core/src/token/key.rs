@@ -112,7 +112,15 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     fn find(&self, id: KeyId) -> Option<Arc<TokenKey>>;
 }
 
-/// A fixed set of keys.
+/// A fixed set of keys. For one that is replaced while the application runs, put it into [`RotatingKeys`](super::RotatingKeys).
+///
+/// # Behaviour
+/// A key is changed without signing anybody out in three steps, each on all nodes before the next: accept the coming key
+/// ([`accepting`](Self::accepting)), make tokens with it ([`succeeded_by`](Self::succeeded_by)), and take the old one away
+/// ([`without`](Self::without)) when the last session that was refreshed with it has ended.
+///
+/// # Security
+/// A key that has leaked is taken away at once: whoever holds a token of it signs in again.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     newest: Arc<TokenKey>,
@@ -129,6 +137,25 @@ impl KeyRing {
     pub fn accepting(mut self, older: TokenKey) -> Self {
         self.older.push(Arc::new(older));
         self
+    }
+
+    /// The ring in which `key` makes the tokens, and all others are accepted. A key that was accepted before is not there twice.
+    pub fn succeeded_by(&self, key: TokenKey) -> Self {
+        let others = std::iter::once(&self.newest).chain(&self.older).filter(|other| other.id != key.id);
+        Self { older: others.cloned().collect(), newest: Arc::new(key) }
+    }
+
+    /// The ring without a key: its tokens are refused from now on. A key that is not there may be taken away again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misconfigured`] for the key that tokens are made with: give it a successor first.
+    pub fn without(&self, id: KeyId) -> Result<Self> {
+        if self.newest.id == id {
+            return Err(Error::new(ErrorKind::Misconfigured, "token key")
+                .because("the key that tokens are made with needs a successor before it is taken away"));
+        }
+        let older = self.older.iter().filter(|older| older.id != id).cloned().collect();
+        Ok(Self { newest: Arc::clone(&self.newest), older })
     }
 }
 
@@ -163,5 +190,17 @@ mod tests {
         assert_eq!(ring.newest().id(), key(1).id());
         assert!(ring.find(key(2).id()).is_some());
         assert!(ring.find(key(3).id()).is_none());
+    }
+
+    #[test]
+    fn a_key_is_succeeded_and_then_taken_away() {
+        let key = |fill: u8| TokenKey::from_secret(&(0..32).map(|i| i ^ fill).collect::<Vec<_>>()).unwrap();
+        let announced = KeyRing::new(key(1)).accepting(key(2));
+        assert_eq!(announced.without(key(1).id()).unwrap_err().kind(), ErrorKind::Misconfigured);
+        let changed = announced.succeeded_by(key(2));
+        assert_eq!((changed.newest().id(), changed.older.len()), (key(2).id(), 1));
+        let done = changed.without(key(1).id()).unwrap();
+        assert!(done.find(key(1).id()).is_none() && done.find(key(2).id()).is_some());
+        assert!(done.without(key(1).id()).is_ok());
     }
 }

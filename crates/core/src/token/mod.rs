@@ -2,6 +2,7 @@
 
 mod codec;
 mod key;
+mod rotating;
 
 use std::fmt;
 
@@ -9,6 +10,7 @@ use zeroize::Zeroize;
 
 pub use codec::{ReferenceToken, ReferenceTokens};
 pub use key::{KeyId, KeyProvider, KeyRing, TokenKey};
+pub use rotating::RotatingKeys;
 
 /// The two kinds of tokens. One can never be used as the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,0 +1,78 @@
+//! Tokens and key sets, exchanged with libraries that nobody here wrote: `PyJWT`, joserfc, and jose for Node.js.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    process::{Failure, Outcome, Program},
+    tools,
+};
+
+const PYTHON: [&str; 2] = ["pyjwt[crypto]==2.15.1", "joserfc==1.8.0"];
+const NODE: &str = "jose@6.2.18";
+
+/// We make tokens, the others verify them and make their own, and we verify those.
+pub(crate) fn run(root: &Path) -> Outcome {
+    let folder = root.join("target").join("interop");
+    let exchange = folder.join("exchange");
+    // What an earlier run left would be verified as if it were new.
+    if exchange.exists() {
+        fs::remove_dir_all(&exchange).map_err(|error| unwritable(&exchange, &error))?;
+    }
+    fs::create_dir_all(exchange.join("theirs")).map_err(|error| unwritable(&exchange, &error))?;
+    let python = python(root, &folder)?;
+    let node = node(root, &folder)?;
+
+    ours(root, "make", &exchange)?;
+    Program::new(python, root).arg("tests/interop/check.py").arg(&exchange).run()?;
+    Program::new("node", root).arg("tests/interop/check.mjs").arg(&exchange).arg(node).run()?;
+    ours(root, "verify", &exchange)
+}
+
+fn ours(root: &Path, what: &str, exchange: &Path) -> Outcome {
+    Program::cargo(root)
+        .args(["run", "--quiet", "--package=session-manager-backend-jwt", "--example=interop", "--", what])
+        .arg(exchange)
+        .run()
+}
+
+/// The Python of an environment of its own that has the libraries.
+fn python(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+    let python = folder.join("python").join("bin").join("python");
+    let wanted = PYTHON.join("\n");
+    let installed = folder.join("python").join("installed");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+        return Ok(python);
+    }
+    Program::new("python3", root).args(["-m", "venv", "--clear"]).arg(folder.join("python")).run()?;
+    Program::new(&python, root)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(PYTHON)
+        .run()?;
+    fs::write(&installed, wanted).map_err(|error| unwritable(&installed, &error))?;
+    Ok(python)
+}
+
+/// The folder in which Node.js finds the library.
+fn node(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+    let folder = folder.join("node");
+    tools::node(root)?;
+    let installed = folder.join("installed");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == NODE) {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
+    Program::new("npm", root)
+        .args(["install", "--no-fund", "--no-audit", "--no-update-notifier", "--prefix"])
+        .arg(&folder)
+        .arg(NODE)
+        .run()?;
+    fs::write(&installed, NODE).map_err(|error| unwritable(&installed, &error))?;
+    Ok(folder)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Missing(format!("cannot write {}: {error}", path.display()))
+}
