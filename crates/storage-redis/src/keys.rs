@@ -101,10 +101,6 @@ impl Place {
         format!("{}i:{locator}", self.stem)
     }
 
-    pub(crate) fn ended(&self, locator: Locator) -> String {
-        format!("{}e:{locator}", self.stem)
-    }
-
     /// The shard's copy of the global epoch.
     pub(crate) fn global(&self) -> String {
         format!("{}g", self.stem)

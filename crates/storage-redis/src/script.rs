@@ -11,8 +11,9 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    fn of(text: &str) -> Self {
-        let text = format!("{}{text}", include_str!("lua/prelude.lua"));
+    /// From its parts, of which each may use what those before it define: a script defines nothing that it does not use.
+    fn of(parts: &[&str]) -> Self {
+        let text = parts.concat();
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
@@ -61,28 +62,30 @@ impl Call {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => { $(
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!(concat!("lua/", $file, ".lua"))));
+    ($($name:ident = $($part:literal)+;)*) => { $(
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::of(&[include_str!("lua/prelude.lua"), $(include_str!(concat!("lua/", $part, ".lua"))),+])
+        });
     )* };
 }
 
 scripts! {
-    ADOPT = "adopt";
-    ADVANCE = "advance";
+    ADOPT = "order" "adopt";
+    ADVANCE = "live" "advance";
     ANNOUNCE = "announce";
-    BUMP_GLOBAL = "bump_global";
-    BUMP_USER = "bump_user";
-    INSERT = "insert";
+    BUMP_GLOBAL = "order" "bump_global";
+    BUMP_USER = "live" "keep" "bump_user";
+    INSERT = "live" "keep" "finish" "insert";
     LIST = "list";
     ONCE = "once";
-    POINT = "point";
+    POINT = "keep" "point";
     PURGE = "purge";
-    PUT = "put";
-    RAISE = "raise";
+    PUT = "order" "keep" "put";
+    RAISE = "order" "raise";
     RELEASE = "release";
-    REPLACE = "replace";
-    REVOKE = "revoke";
-    REVOKE_LISTED = "revoke_listed";
-    REVOKE_USER = "revoke_user";
-    TOUCH = "touch";
+    REPLACE = "live" "replace";
+    REVOKE = "live" "keep" "finish" "revoke";
+    REVOKE_LISTED = "live" "keep" "finish" "revoke_listed";
+    REVOKE_USER = "live" "keep" "finish" "revoke_user";
+    TOUCH = "live" "keep" "touch";
 }

@@ -54,6 +54,11 @@ pub(crate) fn encode(record: &SessionRecord) -> Outcome<Vec<u8>> {
     Ok(value)
 }
 
+/// A time as scripts read it.
+pub(crate) fn millis(at: DateTime<Utc>) -> [u8; 8] {
+    at.timestamp_millis().to_be_bytes()
+}
+
 /// Generation, floor, version and the two rotation times: offsets 12 to 52.
 pub(crate) fn control(control: &Control) -> [u8; 40] {
     let mut bytes = [0; 40];

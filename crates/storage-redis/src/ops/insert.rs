@@ -36,16 +36,10 @@ impl RedisStorage {
             _ => "oldest",
         };
         let evicted = Revocation::new(now, RevocationReason::EVICTED, Actor::System);
-        let keys = [
-            &*place.session(session.id),
-            &place.user(locator),
-            &place.index(locator),
-            &place.ended(locator),
-            &place.global(),
-        ];
+        let deadline = session.expires_at.min(request.record.control.idle_expires_at);
         let call = script::INSERT
-            .on(keys)
-            .with(now.timestamp_millis())
+            .on([&place.session(session.id), &place.user(locator), &place.index(locator), &place.global()])
+            .with(&value::millis(now))
             .with(request.limit.max)
             .with(self.lifetime(session, now))
             .with(mode)
@@ -53,9 +47,10 @@ impl RedisStorage {
             .with(session.user_id.as_str())
             .with(request.incarnations.user.to_be_bytes().as_slice())
             .with(name(session.id))
+            .with(deadline.timestamp_millis())
             .with(place.sessions())
             .with(value::note(&evicted))
-            .with(self.config.afterlife());
+            .with(now.timestamp_millis().saturating_sub(self.config.afterlife()).max(0));
         for _ in 0..3 {
             let mut reply = Reply::of(self.run(&call).await?)?;
             match reply.word()?.as_slice() {

@@ -34,18 +34,11 @@ impl RedisStorage {
         let (word, mut reply, confirmed) = self
             .on_session(key, true, |place, aim| {
                 let locator = aim.locator;
-                let keys = [
-                    &*place.session(key.id),
-                    &place.user(locator),
-                    &place.global(),
-                    &place.index(locator),
-                    &place.ended(locator),
-                ];
                 script::REVOKE
-                    .on(keys)
-                    .with(now.timestamp_millis())
-                    .with(locator.as_bytes().as_slice())
+                    .on([&place.session(key.id), &place.user(locator), &place.global(), &place.index(locator)])
+                    .with(&value::millis(now))
                     .with(aim.heal())
+                    .with(locator.as_bytes().as_slice())
                     .with(&owner)
                     .with(&note)
                     .with(name(key.id))
@@ -89,7 +82,7 @@ impl RedisStorage {
         let mut aim = Aim { locator, heal: true };
         loop {
             let call = script::REVOKE_USER
-                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .on([&place.user(locator), &place.global(), &place.index(locator)])
                 .with(request.now().timestamp_millis())
                 .with(locator.as_bytes().as_slice())
                 .with(aim.heal())
@@ -124,7 +117,7 @@ impl RedisStorage {
                 return Ok(Revoked::new(Vec::new(), already));
             }
             let mut call = script::REVOKE_LISTED
-                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .on([&place.user(locator), &place.global(), &place.index(locator)])
                 .with(now.timestamp_millis())
                 .with(value::note(&request.revocation))
                 .with(place.sessions())
