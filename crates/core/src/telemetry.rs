@@ -117,6 +117,10 @@ pub enum Incident {
     AnnouncementFailed,
     /// The clean-up failed.
     CleanUpFailed,
+    /// A cache that several nodes share could not be asked or told.
+    SharedCacheFailed,
+    /// The invalidation bus is not heard any more: what is remembered is passed by, or bounded by its age alone.
+    BusUnheard,
 }
 
 impl Incident {
@@ -132,6 +136,8 @@ impl Incident {
             Self::ActivityNotWritten => "activity_not_written",
             Self::AnnouncementFailed => "announcement_failed",
             Self::CleanUpFailed => "clean_up_failed",
+            Self::SharedCacheFailed => "shared_cache_failed",
+            Self::BusUnheard => "bus_unheard",
         }
     }
 }
