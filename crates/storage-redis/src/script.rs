@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Arg, Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+use crate::error::Outcome;
+use crate::link::{Command, Link};
 
 /// A script with its hash.
 pub(crate) struct Script {
@@ -20,8 +23,9 @@ impl Script {
 
     /// Begins a call: first the keys, all of one slot, then [`Call::with`].
     pub(crate) fn on<const N: usize>(&'static self, keys: [&str; N]) -> Call {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.hash).arg(N);
+        // With room for what usually follows.
+        let mut command = Cmd::with_capacity(N + 14, 1024);
+        command.arg("EVALSHA").arg(&self.hash).arg(N);
         let [route, ..] = keys.as_slice() else { return Call { script: self, route: String::new(), command } };
         let route = (*route).to_owned();
         for key in keys {
@@ -61,6 +65,33 @@ impl Call {
     }
 }
 
+/// Calls a script.
+pub(crate) async fn run(link: &dyn Link, call: &Call) -> RedisResult<Value> {
+    match link.call(&call.route, &call.command).await {
+        Err(error) if is_forgotten(&error) => link.call(&call.route, &call.in_full()).await,
+        answer => answer,
+    }
+}
+
+/// Calls many scripts in one go. Fails where one of them does.
+pub(crate) async fn run_all(link: &dyn Link, calls: &[Call]) -> Outcome<Vec<Value>> {
+    let commands: Vec<_> = calls.iter().map(|call| Command::new(&*call.route, call.command.clone())).collect();
+    let mut answers = Vec::with_capacity(commands.len());
+    for (answer, call) in link.call_all(&commands).await?.into_iter().zip(calls) {
+        answers.push(match answer {
+            // The first teaches the server; those after it find the script there.
+            Err(error) if is_forgotten(&error) => run(link, call).await?,
+            answer => answer?,
+        });
+    }
+    Ok(answers)
+}
+
+/// Whether a server does not know a script.
+pub(crate) fn is_forgotten(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
 macro_rules! scripts {
     ($($name:ident = $($part:literal)+;)*) => { $(
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
@@ -74,7 +105,9 @@ scripts! {
     ADVANCE = "live" "advance";
     ANNOUNCE = "announce";
     BUMP_GLOBAL = "order" "bump_global";
+    BURY = "bury";
     BUMP_USER = "live" "keep" "bump_user";
+    FILL = "order" "fill";
     INSERT = "live" "keep" "finish" "insert";
     LIST = "list";
     ONCE = "once";
@@ -87,5 +120,6 @@ scripts! {
     REVOKE = "live" "keep" "finish" "revoke";
     REVOKE_LISTED = "live" "keep" "finish" "revoke_listed";
     REVOKE_USER = "live" "keep" "finish" "revoke_user";
+    TICKET = "ticket";
     TOUCH = "live" "keep" "touch";
 }

@@ -8,6 +8,7 @@ use session_manager_core::{LivePolicy, SessionKey, SessionRecord, Snapshot};
 
 use super::snapshot;
 use crate::error::{Failure, Outcome};
+use crate::reply::DONE;
 use crate::script;
 use crate::storage::RedisStorage;
 use crate::value;
@@ -28,9 +29,9 @@ impl RedisStorage {
                 .await?;
             let found = match word.as_slice() {
                 b"missing" => return Ok(AdvanceOutcome::Missing),
-                b"advanced" => {
+                DONE => {
+                    let mut now_is = value::admitted(&reply.bytes()?)?;
                     // As it was: the script does not build what is known.
-                    let mut now_is = snapshot(&mut reply)?;
                     now_is.control.advance_to(next, to_millis(request.now));
                     return Ok(AdvanceOutcome::Advanced(now_is));
                 }

@@ -6,7 +6,7 @@ use session_manager_core::{Error, ErrorKind, ExternalId, LivePolicy, SessionId, 
 use super::{Aim, ended};
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
-use crate::reply::Reply;
+use crate::reply::{DONE, Reply};
 use crate::script;
 use crate::storage::RedisStorage;
 use crate::value;
@@ -49,10 +49,9 @@ impl RedisStorage {
             // A repeated call waits again, for what the first one did.
             b"ended" if !confirmed => Ok(Revoked::new(Vec::new(), 1).unconfirmed()),
             b"ended" => Ok(Revoked::new(Vec::new(), 1)),
-            b"revoked" => {
-                let (session, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
-                let sessions = std::iter::once(Ok(session));
-                let revoked = Revoked::new(ended(sessions, user.as_deref(), global.as_deref(), now)?, 0);
+            DONE => {
+                let sessions = std::iter::once(reply.bytes());
+                let revoked = Revoked::new(ended(sessions, None, None, now)?, 0);
                 Ok(if confirmed { revoked } else { revoked.unconfirmed() })
             }
             _ => Err(Failure::Answer("revoke")),
