@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use session_manager_services::{self as services, Service, fresh_postgres_database};
-use session_manager_storage_redis::{RedisStorage, RedisStorageConfig};
+use session_manager_storage_redis::{RedisCache, RedisStorage, RedisStorageConfig};
 use session_manager_storage_sqlx::{EpochTable, FeedTable, OnceTable, SessionTable, SqlxStorage, reference_ddl};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Postgres};
@@ -15,14 +16,23 @@ use sqlx::{AssertSqlSafe, Postgres};
 /// How long sessions that ended stay in Redis: the kit's histories go on for days, and compare what ended long ago.
 const RETENTION: Duration = Duration::from_hours(24 * 365);
 
-/// A storage in Redis under a prefix of its own.
-pub async fn redis() -> RedisStorage {
+async fn redis_connection() -> MultiplexedConnection {
     static SERVER: OnceLock<services::Redis> = OnceLock::new();
     let own = || SERVER.get_or_init(|| services::Redis::start().expect("a server")).url();
     let client = Client::open(given(Service::Redis).unwrap_or_else(own)).expect("an address");
     // A busy machine is no outage.
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_mins(1)));
-    let connection = client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection");
+    client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection")
+}
+
+/// A cache in Redis under a prefix of its own.
+pub async fn redis_cache() -> RedisCache {
+    RedisCache::new(redis_connection().await, &fresh_prefix()).expect("a good prefix")
+}
+
+/// A storage in Redis under a prefix of its own.
+pub async fn redis() -> RedisStorage {
+    let connection = redis_connection().await;
     let config = RedisStorageConfig::new().prefix(fresh_prefix()).retention(RETENTION);
     RedisStorage::new(connection, config).expect("a good prefix")
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod backend;
 mod bus;
+mod cache;
 mod client;
 pub mod clock;
 mod control;
@@ -31,6 +32,7 @@ pub use backend::{
     BackendCapabilities, ClaimedEpoch, ClaimedEpochs, IssueContext, Presented, SessionBackend, TokenPair, Verified,
 };
 pub use bus::{BusEvent, BusRelay, InvalidationBus, LocalBus};
+pub use cache::{SharedCache, SharedFill, SharedLook, SharedSubject, SharedTicket};
 pub use client::{ClientInfo, Device, DeviceKind, Location};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{Actor, Control, Revocation, RevocationReason, Seed};

@@ -119,6 +119,10 @@ pub enum Incident {
     CleanUpFailed,
     /// The feed of revocations could not be read.
     FeedNotRead,
+    /// A cache that several nodes share could not be asked or told.
+    SharedCacheFailed,
+    /// The invalidation bus is not heard any more: what is remembered is passed by, or bounded by its age alone.
+    BusUnheard,
 }
 
 impl Incident {
@@ -135,6 +139,8 @@ impl Incident {
             Self::AnnouncementFailed => "announcement_failed",
             Self::CleanUpFailed => "clean_up_failed",
             Self::FeedNotRead => "feed_not_read",
+            Self::SharedCacheFailed => "shared_cache_failed",
+            Self::BusUnheard => "bus_unheard",
         }
     }
 }

@@ -103,8 +103,24 @@ impl Place {
         format!("{}i:{locator}", self.stem)
     }
 
-    pub(crate) fn ended(&self, locator: Locator) -> String {
-        format!("{}e:{locator}", self.stem)
+    /// What a shared cache has of a session, or its tombstone.
+    pub(crate) fn cached(&self, id: SessionId) -> String {
+        format!("{}c:{}", self.stem, name(id))
+    }
+
+    /// The tombstone of a user in a shared cache.
+    pub(crate) fn buried(&self, locator: Locator) -> String {
+        format!("{}t:{locator}", self.stem)
+    }
+
+    /// Everybody's tombstone in a shared cache.
+    pub(crate) fn all_buried(&self) -> String {
+        format!("{}t", self.stem)
+    }
+
+    /// Since when a shared cache has lost nothing of this shard.
+    pub(crate) fn since(&self) -> String {
+        format!("{}w", self.stem)
     }
 
     /// The shard's copy of the global epoch.

@@ -12,9 +12,11 @@ mod link;
 mod ops;
 mod reply;
 mod script;
+mod shared;
 mod storage;
 mod value;
 
 pub use bus::RedisBus;
 pub use config::{Acknowledge, RedisStorageConfig};
+pub use shared::RedisCache;
 pub use storage::RedisStorage;

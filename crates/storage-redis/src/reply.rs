@@ -9,10 +9,14 @@ const FORM: Failure = Failure::Answer("not what the script answers");
 /// The elements of an answer, in turn.
 pub(crate) struct Reply(std::vec::IntoIter<Value>);
 
+/// The word of an answer that is one string: a script's ordinary case.
+pub(crate) const DONE: &[u8] = b"done";
+
 impl Reply {
     pub(crate) fn of(value: Value) -> Outcome<Self> {
         match value {
             Value::Array(values) => Ok(Self(values.into_iter())),
+            one @ Value::BulkString(_) => Ok(Self(vec![Value::BulkString(DONE.to_vec()), one].into_iter())),
             _ => Err(FORM),
         }
     }

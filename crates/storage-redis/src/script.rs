@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Arg, Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+use crate::error::Outcome;
+use crate::link::{Command, Link};
 
 /// A script with its hash.
 pub(crate) struct Script {
@@ -11,16 +14,18 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    fn of(text: &str) -> Self {
-        let text = format!("{}{text}", include_str!("lua/prelude.lua"));
+    /// From its parts, of which each may use what those before it define: a script defines nothing that it does not use.
+    fn of(parts: &[&str]) -> Self {
+        let text = parts.concat();
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
 
     /// Begins a call: first the keys, all of one slot, then [`Call::with`].
     pub(crate) fn on<const N: usize>(&'static self, keys: [&str; N]) -> Call {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.hash).arg(N);
+        // With room for what usually follows.
+        let mut command = Cmd::with_capacity(N + 14, 1024);
+        command.arg("EVALSHA").arg(&self.hash).arg(N);
         let [route, ..] = keys.as_slice() else { return Call { script: self, route: String::new(), command } };
         let route = (*route).to_owned();
         for key in keys {
@@ -60,29 +65,61 @@ impl Call {
     }
 }
 
+/// Calls a script.
+pub(crate) async fn run(link: &dyn Link, call: &Call) -> RedisResult<Value> {
+    match link.call(&call.route, &call.command).await {
+        Err(error) if is_forgotten(&error) => link.call(&call.route, &call.in_full()).await,
+        answer => answer,
+    }
+}
+
+/// Calls many scripts in one go. Fails where one of them does.
+pub(crate) async fn run_all(link: &dyn Link, calls: &[Call]) -> Outcome<Vec<Value>> {
+    let commands: Vec<_> = calls.iter().map(|call| Command::new(&*call.route, call.command.clone())).collect();
+    let mut answers = Vec::with_capacity(commands.len());
+    for (answer, call) in link.call_all(&commands).await?.into_iter().zip(calls) {
+        answers.push(match answer {
+            // The first teaches the server; those after it find the script there.
+            Err(error) if is_forgotten(&error) => run(link, call).await?,
+            answer => answer?,
+        });
+    }
+    Ok(answers)
+}
+
+/// Whether a server does not know a script.
+pub(crate) fn is_forgotten(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => { $(
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!(concat!("lua/", $file, ".lua"))));
+    ($($name:ident = $($part:literal)+;)*) => { $(
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::of(&[include_str!("lua/prelude.lua"), $(include_str!(concat!("lua/", $part, ".lua"))),+])
+        });
     )* };
 }
 
 scripts! {
-    ADOPT = "adopt";
-    ADVANCE = "advance";
+    ADOPT = "order" "adopt";
+    ADVANCE = "live" "advance";
     ANNOUNCE = "announce";
-    BUMP_GLOBAL = "bump_global";
-    BUMP_USER = "bump_user";
-    INSERT = "insert";
+    BUMP_GLOBAL = "order" "bump_global";
+    BURY = "bury";
+    BUMP_USER = "live" "keep" "bump_user";
+    FILL = "order" "fill";
+    INSERT = "live" "keep" "finish" "insert";
     LIST = "list";
     ONCE = "once";
-    POINT = "point";
+    POINT = "keep" "point";
     PURGE = "purge";
-    PUT = "put";
-    RAISE = "raise";
+    PUT = "order" "keep" "put";
+    RAISE = "order" "raise";
     RELEASE = "release";
-    REPLACE = "replace";
-    REVOKE = "revoke";
-    REVOKE_LISTED = "revoke_listed";
-    REVOKE_USER = "revoke_user";
-    TOUCH = "touch";
+    REPLACE = "live" "replace";
+    REVOKE = "live" "keep" "finish" "revoke";
+    REVOKE_LISTED = "live" "keep" "finish" "revoke_listed";
+    REVOKE_USER = "live" "keep" "finish" "revoke_user";
+    TICKET = "ticket";
+    TOUCH = "live" "keep" "touch";
 }

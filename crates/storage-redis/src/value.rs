@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use session_manager_core::clock::to_millis;
 use session_manager_core::{
     Actor, Control, Epoch, Epochs, GlobalEpoch, Locator, Revocation, RevocationReason, Seed, SessionId, SessionRecord,
     Snapshot, Stamp, UserId,
@@ -19,6 +20,8 @@ use crate::body::{Body, time};
 use crate::error::{Failure, Outcome};
 
 const FORMAT: u8 = 1;
+/// Bytes of a global epoch with the order of its copies.
+const GLOBAL: usize = 40;
 const REVOKED: u8 = 1;
 const UNSTAMPED: u8 = 2;
 const HEADER: Failure = Failure::Damaged("a session's header");
@@ -52,6 +55,11 @@ pub(crate) fn encode(record: &SessionRecord) -> Outcome<Vec<u8>> {
         value.extend_from_slice(&note(revocation));
     }
     Ok(value)
+}
+
+/// A time as scripts read it.
+pub(crate) fn millis(at: DateTime<Utc>) -> [u8; 8] {
+    at.timestamp_millis().to_be_bytes()
 }
 
 /// Generation, floor, version and the two rotation times: offsets 12 to 52.
@@ -95,7 +103,37 @@ pub(crate) fn snapshot(value: &[u8], user: Option<&[u8]>, global: Option<&[u8]>)
     Ok(Snapshot::new(record, Epochs::new(user, global)))
 }
 
-fn record(value: &[u8]) -> Outcome<SessionRecord> {
+/// A reading of a session that lives, from its value and the global epoch behind it: its user's epoch is the one in its stamp.
+pub(crate) fn admitted(answer: &[u8]) -> Outcome<Snapshot> {
+    let (value, global) = answer.split_at_checked(answer.len().saturating_sub(GLOBAL)).ok_or(HEADER)?;
+    let record = record(value)?;
+    let user = record.control.stamped.map(|stamp| stamp.user);
+    Ok(Snapshot::new(record, Epochs::new(user, Some(global_epoch(global)?))))
+}
+
+/// A session that was just stored, with the epochs that it was stamped with.
+pub(crate) fn stamped(value: &[u8], record: &SessionRecord, epochs: &[u8]) -> Outcome<Snapshot> {
+    let mut reader = Reader(epochs);
+    let (user, global) = (reader.epoch()?, global_epoch(reader.0)?);
+    // What has finer times than are stored is read as it is stored.
+    let mut record = if is_whole(record) { record.clone() } else { self::record(value)? };
+    record.control.stamped = Some(Stamp { user, global: global.epoch });
+    record.control.revocation = None;
+    Ok(Snapshot::new(record, Epochs::new(Some(user), Some(global))))
+}
+
+/// Whether its times are of whole milliseconds.
+fn is_whole(record: &SessionRecord) -> bool {
+    let (session, control) = (&record.session, &record.control);
+    let proof = &session.authentication;
+    let always = [session.created_at, session.expires_at, proof.at, control.rotated_at, control.previous_rotated_at];
+    let sometimes = [session.trusted_until, proof.step_up_since];
+    let all = always.into_iter().chain([control.last_activity, control.idle_expires_at]);
+    all.chain(sometimes.into_iter().flatten()).all(|at| to_millis(at) == at)
+        && session.idle_timeout.is_none_or(|timeout| timeout.subsec_nanos().is_multiple_of(1_000_000))
+}
+
+pub(crate) fn record(value: &[u8]) -> Outcome<SessionRecord> {
     let mut reader = Reader(value);
     let [format, flags, _, _] = reader.take()?;
     if format != FORMAT {
@@ -173,11 +211,11 @@ impl Reader<'_> {
         self.take().map(u64::from_be_bytes)
     }
 
-    fn time(&mut self) -> Outcome<DateTime<Utc>> {
+    pub(crate) fn time(&mut self) -> Outcome<DateTime<Utc>> {
         time(i64::from_be_bytes(self.take()?))
     }
 
-    fn epoch(&mut self) -> Outcome<Epoch> {
+    pub(crate) fn epoch(&mut self) -> Outcome<Epoch> {
         Ok(Epoch { incarnation: self.number()?, version: self.number()? })
     }
 }

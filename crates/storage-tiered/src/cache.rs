@@ -1,7 +1,4 @@
 //! The cache in this process: what may be answered, what may be remembered, and who says so.
-//!
-//! A cache that several processes share would stand behind the same six questions: [`Cache::look`], [`Cache::fill`], [`Cache::begin`],
-//! [`Cache::end`], [`Cache::raise`] and [`Cache::flush`].
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -105,8 +102,16 @@ impl Cache {
         self.in_time(ticket, now) && self.read().marks.admit(ticket.number, key.id, key.locator, now)
     }
 
-    /// Remembers what a read found, unless something happened since its ticket.
-    pub(crate) fn fill(&self, ticket: Ticket, key: &SessionKey, found: Option<&Snapshot>, now: DateTime<Utc>) {
+    /// Remembers what a read found, unless something happened since its ticket. What came from a shared cache was read earlier than that:
+    /// `read_at`.
+    pub(crate) fn fill(
+        &self,
+        ticket: Ticket,
+        key: &SessionKey,
+        found: Option<&Snapshot>,
+        read_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) {
         if found.is_none() && self.config.negative_age.is_zero() {
             return;
         }
@@ -116,7 +121,8 @@ impl Cache {
             self.counters.refused_fills.count();
             return;
         }
-        let entry = Entry { snapshot: found.cloned(), locator, ticket: ticket.number, read_at: ticket.began_at };
+        let read_at = read_at.map_or(ticket.began_at, |read_at| read_at.min(ticket.began_at));
+        let entry = Entry { snapshot: found.cloned(), locator, ticket: ticket.number, read_at };
         self.entries.put(key.id, entry);
     }
 
@@ -252,7 +258,7 @@ fn is_asked_for(entry: &Entry, key: &SessionKey) -> bool {
 
 /// Whether a session seems to have ended for want of activity: activity that another node wrote down is not announced, so that only the
 /// durable storage knows.
-fn may_have_been_touched(snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
+pub(crate) fn may_have_been_touched(snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
     snapshot.revocation().is_none() && snapshot.control.idle_expires_at <= now && now < snapshot.session.expires_at
 }
 

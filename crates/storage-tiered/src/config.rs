@@ -20,7 +20,7 @@ use session_manager_core::{Error, ErrorKind, Result};
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct TieredConfig {
-    /// How many sessions are remembered at most. 100,000 by default.
+    /// How many sessions are remembered in this process at most. 100,000 by default; 0 remembers none here, for a cache that is shared only.
     pub max_entries: usize,
     /// How old an answer may be at most, counted from the moment its read began: the storage's
     /// [`Freshness::Bounded`](session_manager_core::storage::Freshness::Bounded). 10 s by default, at most an hour.
@@ -31,6 +31,8 @@ pub struct TieredConfig {
     pub fill_timeout: Duration,
     /// How long a notice may take to be published before the change goes on without it. 1 s by default.
     pub publish_timeout: Duration,
+    /// How long a shared cache may take before the durable storage is asked, or changed, without it. 250 ms by default.
+    pub shared_timeout: Duration,
     /// The longest time between two heartbeats of a bus that is up; three times what the bus promises is a good value. Only
     /// [`Heartbeat`](session_manager_core::BusEvent::Heartbeat)s count: a notice may be this node's own, which it hears whether or not the bus
     /// has carried it anywhere, and after [`Lost`](session_manager_core::BusEvent::Lost) the bus counts as down until the next.
@@ -93,6 +95,12 @@ impl TieredConfig {
         self
     }
 
+    /// Sets [`shared_timeout`](Self::shared_timeout).
+    pub const fn shared_timeout(mut self, timeout: Duration) -> Self {
+        self.shared_timeout = timeout;
+        self
+    }
+
     /// Sets [`heartbeat`](Self::heartbeat); take at least twice the interval of the bus.
     pub const fn heartbeat(mut self, silence: Option<Duration>) -> Self {
         self.heartbeat = silence;
@@ -106,9 +114,7 @@ impl TieredConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        let wrong = if self.max_entries == 0 {
-            "max_entries is at least 1"
-        } else if self.max_age.is_zero() || self.max_age > Self::MAX_AGE {
+        let wrong = if self.max_age.is_zero() || self.max_age > Self::MAX_AGE {
             "max_age is more than nothing and at most an hour"
         } else if self.negative_age > Self::MAX_NEGATIVE_AGE {
             "negative_age is at most one second"
@@ -116,6 +122,8 @@ impl TieredConfig {
             "fill_timeout is more than nothing and at most an hour"
         } else if self.publish_timeout.is_zero() {
             "publish_timeout is more than nothing"
+        } else if self.shared_timeout.is_zero() {
+            "shared_timeout is more than nothing"
         } else if self.heartbeat.is_some_and(|silence| silence.is_zero()) {
             "heartbeat is more than nothing"
         } else {
@@ -133,6 +141,7 @@ impl Default for TieredConfig {
             negative_age: Self::MAX_NEGATIVE_AGE,
             fill_timeout: Duration::from_secs(5),
             publish_timeout: Duration::from_secs(1),
+            shared_timeout: Duration::from_millis(250),
             heartbeat: None,
             when_deaf: WhenDeaf::Bypass,
         }
@@ -148,12 +157,12 @@ mod tests {
         let config = TieredConfig::new;
         assert!(config().validate().is_ok());
         let wrong = [
-            config().max_entries(0),
             config().max_age(Duration::ZERO),
             config().max_age(Duration::from_secs(3601)),
             config().negative_age(Duration::from_millis(1001)),
             config().fill_timeout(Duration::ZERO),
             config().publish_timeout(Duration::ZERO),
+            config().shared_timeout(Duration::ZERO),
             config().heartbeat(Some(Duration::ZERO)),
         ];
         for config in wrong {

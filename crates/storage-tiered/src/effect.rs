@@ -1,5 +1,6 @@
 //! What a change did, as far as caches are concerned.
 
+use chrono::{DateTime, Utc};
 use session_manager_core::Snapshot;
 use session_manager_core::storage::{
     AdvanceOutcome, BumpOutcome, InsertOutcome, Purged, PutOutcome, Revoked, UpdateOutcome,
@@ -38,6 +39,9 @@ impl<'a> Effect<'a> {
 pub(crate) trait Outcome {
     /// What the change did.
     fn effect(&self) -> Effect<'_>;
+
+    /// The same, with by when everybody knows of it; where an answer of its kind does not say such a thing, as it is.
+    fn late(self, by: DateTime<Utc>) -> Self;
 }
 
 impl Outcome for InsertOutcome {
@@ -46,6 +50,10 @@ impl Outcome for InsertOutcome {
             Self::Inserted { snapshot, .. } => Effect::made(snapshot),
             _ => Effect::NOTHING,
         }
+    }
+
+    fn late(self, _: DateTime<Utc>) -> Self {
+        self
     }
 }
 
@@ -56,6 +64,10 @@ impl Outcome for AdvanceOutcome {
             _ => Effect::NOTHING,
         }
     }
+
+    fn late(self, _: DateTime<Utc>) -> Self {
+        self
+    }
 }
 
 impl Outcome for UpdateOutcome {
@@ -64,6 +76,10 @@ impl Outcome for UpdateOutcome {
             Self::Updated(snapshot) => Effect::made(snapshot),
             _ => Effect::NOTHING,
         }
+    }
+
+    fn late(self, _: DateTime<Utc>) -> Self {
+        self
     }
 }
 
@@ -74,6 +90,24 @@ impl Outcome for BumpOutcome {
             _ => Effect::NOTHING,
         }
     }
+
+    fn late(self, by: DateTime<Utc>) -> Self {
+        match self {
+            Self::Bumped(bumped) => Self::Bumped(bumped.binding_by(by)),
+            other => other,
+        }
+    }
+}
+
+// These say what went, not what is there now.
+impl Outcome for Revoked {
+    fn effect(&self) -> Effect<'_> {
+        Effect::UNSEEN
+    }
+
+    fn late(self, by: DateTime<Utc>) -> Self {
+        self.binding_by(by)
+    }
 }
 
 macro_rules! unseen {
@@ -82,9 +116,12 @@ macro_rules! unseen {
             fn effect(&self) -> Effect<'_> {
                 Effect::UNSEEN
             }
+
+            fn late(self, _: DateTime<Utc>) -> Self {
+                self
+            }
         }
     )* };
 }
 
-// These say what went, not what is there now.
-unseen!(Revoked, Purged, PutOutcome);
+unseen!(Purged, PutOutcome);

@@ -42,6 +42,9 @@ impl Generations {
     }
 
     fn put(&mut self, id: SessionId, entry: Entry) {
+        if self.half == 0 {
+            return;
+        }
         self.old.remove(&id);
         if self.young.len() >= self.half && !self.young.contains_key(&id) {
             self.old = mem::take(&mut self.young);
@@ -59,7 +62,8 @@ const PARTS: usize = 16;
 impl Entries {
     pub(crate) fn new(max: usize) -> Self {
         let parts = if max < PARTS * 2 { 1 } else { PARTS };
-        let half = (max / parts / 2).max(1);
+        // None at all only where none is asked for.
+        let half = if max == 0 { 0 } else { (max / parts / 2).max(1) };
         let part = || Mutex::new(Generations { young: Map::default(), old: Map::default(), half });
         Self((0..parts).map(|_| part()).collect())
     }
@@ -117,6 +121,9 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bound_and_keeps_what_is_asked_for() {
+        let none = Entries::new(0);
+        none.put(id(1), entry(7));
+        assert_eq!((none.len(), none.get(id(1)).is_none()), (0, true));
         for max in [1, 2, 7, 64, 1000] {
             let entries = Entries::new(max);
             for number in 0..10_000 {

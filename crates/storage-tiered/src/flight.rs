@@ -7,9 +7,10 @@ use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use session_manager_core::storage::Consistency;
-use session_manager_core::{Clock, Result, SessionKey, SessionStorage, Snapshot};
+use session_manager_core::{Clock, Result, SessionKey, SessionStorage, Snapshot, Telemetry};
 
 use crate::cache::{Cache, Ticket};
+use crate::shared::{Found, SharedTier};
 
 type Answer = BoxFuture<'static, Result<Option<Snapshot>>>;
 
@@ -30,6 +31,8 @@ pub(crate) struct Source {
     pub(crate) durable: Arc<dyn SessionStorage>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shared: Option<Arc<SharedTier>>,
+    pub(crate) telemetry: Arc<dyn Telemetry>,
 }
 
 impl Flights {
@@ -68,8 +71,22 @@ impl Flights {
 }
 
 async fn read(source: Source, key: SessionKey, ticket: Ticket) -> Result<Option<Snapshot>> {
+    let mut shared_ticket = None;
+    if let Some(shared) = &source.shared {
+        match shared.look(&source, &key).await {
+            Found::Session(snapshot, read_at) => {
+                source.cache.fill(ticket, &key, Some(&snapshot), Some(read_at), source.clock.now());
+                return Ok(Some(snapshot));
+            }
+            Found::Nothing(ticket) => shared_ticket = ticket,
+        }
+    }
+    let read_at = source.clock.now();
     let found = source.durable.read(&key, Consistency::Latest).await?;
-    source.cache.fill(ticket, &key, found.as_ref(), source.clock.now());
+    source.cache.fill(ticket, &key, found.as_ref(), None, source.clock.now());
+    if let (Some(shared), Some(ticket), Some(snapshot)) = (&source.shared, shared_ticket, &found) {
+        shared.fill(&source, snapshot, ticket, read_at).await;
+    }
     Ok(found)
 }
 

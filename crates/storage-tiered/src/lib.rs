@@ -9,6 +9,7 @@ mod flight;
 mod listen;
 mod marks;
 mod seams;
+mod shared;
 mod stats;
 mod storage;
 mod tiers;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture};
 use session_manager_core::clock::after;
-use session_manager_core::{BusEvent, Clock, InvalidationBus, SessionStorage};
+use session_manager_core::{BusEvent, Clock, Incident, InvalidationBus, SessionStorage};
 
 use crate::cache::Cache;
+use crate::shared::{self, SharedTier};
 use crate::tiers::Tiers;
 
 /// How long after its end a stream is subscribed to again; twice as long each time, as long as none says anything.
@@ -18,10 +19,25 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 impl Tiers {
     /// Listens, and does the durable storage's and the bus's own work beside it.
     pub(crate) fn work(&self) -> Option<BoxFuture<'_, ()>> {
-        let durable = self.source.durable.maintenance();
-        let Some(bus) = &self.bus else { return durable };
-        let work = [durable, bus.maintenance(), Some(self.listen(&**bus).boxed())];
-        Some(future::join_all(work.into_iter().flatten()).map(|_| ()).boxed())
+        let bus = self.bus.as_ref();
+        let work: Vec<_> = [
+            self.source.durable.maintenance(),
+            bus.and_then(|bus| bus.maintenance()),
+            bus.map(|bus| self.listen(&**bus).boxed()),
+            self.source.shared.as_ref().map(|shared| self.retry(shared).boxed()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if work.is_empty() { None } else { Some(future::join_all(work).map(|_| ()).boxed()) }
+    }
+
+    /// Buries in the shared cache what could not be buried when it was changed.
+    async fn retry(&self, shared: &SharedTier) {
+        loop {
+            self.source.clock.sleep(shared::RETRY).await;
+            shared.retry(&self.source).await;
+        }
     }
 
     async fn listen(&self, bus: &dyn InvalidationBus) {
@@ -36,11 +52,14 @@ impl Tiers {
                 cache.flush(clock.now());
                 while let Some(event) = events.next().await {
                     wait = RETRY;
-                    heed(cache, clock, event);
+                    if heed(cache, clock, event) {
+                        self.source.telemetry.incident(Incident::BusUnheard);
+                    }
                 }
             }
             let now = clock.now();
             cache.break_off(now);
+            self.source.telemetry.incident(Incident::BusUnheard);
             if after(began_at, LONGEST_RETRY) <= now {
                 wait = RETRY;
             }
@@ -50,19 +69,20 @@ impl Tiers {
     }
 }
 
-fn heed(cache: &Cache, clock: &dyn Clock, event: BusEvent) {
+/// Returns whether notices may have been lost.
+fn heed(cache: &Cache, clock: &dyn Clock, event: BusEvent) -> bool {
     let now = clock.now();
     // What was said meanwhile is unknown.
     let is_back = cache.heard(&event, now);
-    match event {
-        BusEvent::Notice(_) | BusEvent::Heartbeat if is_back => cache.flush(now),
-        BusEvent::Notice(_) | BusEvent::Heartbeat => {}
-        // Lost, or something that this version does not know.
-        _ => cache.flush(now),
+    // Or something that this version does not know.
+    let is_lost = !matches!(event, BusEvent::Notice(_) | BusEvent::Heartbeat);
+    if is_lost || is_back {
+        cache.flush(now);
     }
     if let BusEvent::Notice(notice) = event {
         cache.hear(&notice, now);
     }
+    is_lost
 }
 
 /// The bus is heard while this lives.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use session_manager_core::storage::{
-    FeedBatch, FeedCursor, Notice, PutOutcome, RevocationFeed, ScanCursor, ScanPage, SessionScan, Subject,
+    FeedBatch, FeedCursor, Notice, PutOutcome, RevocationFeed, ScanCursor, ScanPage, SessionScan,
 };
-use session_manager_core::{Error, ErrorKind, Result, Snapshot};
+use session_manager_core::{Error, ErrorKind, Result, SharedSubject, Snapshot};
 
 use crate::effect::Tell;
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, about};
 
 #[async_trait]
 impl RevocationFeed for Tiers {
@@ -21,6 +21,14 @@ impl RevocationFeed for Tiers {
         let now = self.source.clock.now();
         for notice in notices {
             self.source.cache.hear(notice, now);
+        }
+        // Whoever announces may be about to change something past this storage: in the application's own transaction.
+        let mut subjects: Vec<_> = notices.iter().map(|notice| about(notice.subject)).collect();
+        subjects.dedup();
+        if !self.bury(&subjects).await {
+            for subject in subjects {
+                self.distrust(subject);
+            }
         }
         let feed = self.source.durable.feed().ok_or_else(|| absent("feed"))?;
         feed.announce(notices).await
@@ -49,9 +57,9 @@ impl SessionScan for Tiers {
         // A put may raise both epochs, and so end sessions that it does not name. Everybody's is raised only by a value that no put
         // brought before: an import does not empty the cache for each session.
         let subject = if global.is_none() || global == put_before {
-            Subject::User(snapshot.session.user_id.locator())
+            SharedSubject::user(&snapshot.session.user_id)
         } else {
-            Subject::Global
+            SharedSubject::Global
         };
         let outcome = self.change(subject, Tell::Both, scan.put(snapshot)).await?;
         if outcome == PutOutcome::Written && global.is_some() {

@@ -24,6 +24,16 @@ pub struct TieredStats {
     pub unannounced: u64,
     /// Changes that the durable storage did not confirm: their subjects stay out of the cache for an entry's life.
     pub unconfirmed: u64,
+    /// Reads answered from the shared cache.
+    pub shared_hits: u64,
+    /// Reads that the shared cache did not know.
+    pub shared_misses: u64,
+    /// Answers that the shared cache did not take: a tombstone or something newer stood there, or they took too long.
+    pub shared_refused: u64,
+    /// How often the shared cache failed or took too long.
+    pub shared_failed: u64,
+    /// Subjects whose change could not be told to the shared cache: until it can be, this node does not ask it for them.
+    pub unburied: u64,
     /// Sessions in memory.
     pub entries: u64,
     /// Whether the bus is heard; `true` where there is none.
@@ -42,6 +52,10 @@ pub(crate) struct Counters {
     pub(crate) flushes: Counter,
     pub(crate) unannounced: Counter,
     pub(crate) unconfirmed: Counter,
+    pub(crate) shared_hits: Counter,
+    pub(crate) shared_misses: Counter,
+    pub(crate) shared_refused: Counter,
+    pub(crate) shared_failed: Counter,
 }
 
 #[derive(Default)]
@@ -58,7 +72,7 @@ impl Counter {
 }
 
 impl Counters {
-    pub(crate) fn read(&self, entries: usize, hearing: bool) -> TieredStats {
+    pub(crate) fn read(&self, entries: usize, unburied: usize, hearing: bool) -> TieredStats {
         TieredStats {
             hits: self.hits.get(),
             misses: self.misses.get(),
@@ -69,6 +83,11 @@ impl Counters {
             flushes: self.flushes.get(),
             unannounced: self.unannounced.get(),
             unconfirmed: self.unconfirmed.get(),
+            shared_hits: self.shared_hits.get(),
+            shared_misses: self.shared_misses.get(),
+            shared_refused: self.shared_refused.get(),
+            shared_failed: self.shared_failed.get(),
+            unburied: u64::try_from(unburied).unwrap_or(u64::MAX),
             entries: u64::try_from(entries).unwrap_or(u64::MAX),
             hearing,
         }

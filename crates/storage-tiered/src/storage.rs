@@ -13,13 +13,15 @@ use session_manager_core::storage::{
     Revoked, SessionScan, Severity, Subject, Touch, TouchReport, Update, UpdateOutcome,
 };
 use session_manager_core::{
-    Clock, Epochs, InvalidationBus, Result, SessionKey, SessionStorage, Snapshot, SystemClock, UserId,
+    Clock, Epochs, InvalidationBus, NoopTelemetry, Result, SessionKey, SessionStorage, SharedCache, SharedSubject,
+    Snapshot, SystemClock, Telemetry, UserId,
 };
 
 use crate::cache::{Cache, Look};
 use crate::config::TieredConfig;
 use crate::effect::Tell;
 use crate::flight::{Flights, Source};
+use crate::shared::SharedTier;
 use crate::stats::TieredStats;
 use crate::tiers::Tiers;
 
@@ -49,7 +51,13 @@ impl TieredStorage {
     /// [`ErrorKind::Misconfigured`](session_manager_core::ErrorKind::Misconfigured) for bounds that make no sense.
     pub fn new(durable: Arc<dyn SessionStorage>, config: TieredConfig) -> Result<Self> {
         config.validate()?;
-        let source = Source { durable, cache: Arc::new(Cache::new(config)), clock: Arc::new(SystemClock) };
+        let source = Source {
+            durable,
+            cache: Arc::new(Cache::new(config)),
+            clock: Arc::new(SystemClock),
+            shared: None,
+            telemetry: Arc::new(NoopTelemetry),
+        };
         Ok(Self { tiers: Tiers::new(source), flights: Flights::default() })
     }
 
@@ -61,6 +69,28 @@ impl TieredStorage {
         self
     }
 
+    /// Remembers in a cache that all nodes share too: what one has read, the others find there.
+    ///
+    /// # Behaviour
+    /// - It is asked after the cache of this process and before the durable storage; `max_entries(0)` leaves it alone.
+    /// - A change that may end something puts up a tombstone there before the durable storage is changed, and again after it. For
+    ///   [`TieredConfig::max_age`] and twice the [`TieredConfig::fill_timeout`] nothing of its subject is answered or filled in there.
+    /// - Where it cannot be told, the change goes on; [`Revoked::binds_by`] and
+    ///   [`Bumped::binds_by`](session_manager_core::storage::Bumped::binds_by) say by when it is known everywhere, this node passes the
+    ///   cache by for that subject, and [`maintenance`](SessionStorage::maintenance) tries every second to bury it.
+    /// - Only keys that name their user are asked for, and absences are never remembered there.
+    /// - All nodes must have it, and the same bounds.
+    pub fn with_shared(mut self, cache: Arc<dyn SharedCache>) -> Self {
+        self.tiers.source.shared = Some(Arc::new(SharedTier::new(cache)));
+        self
+    }
+
+    /// Reports what goes wrong aside to the one that the manager has.
+    pub fn with_telemetry(mut self, telemetry: Arc<dyn Telemetry>) -> Self {
+        self.tiers.source.telemetry = telemetry;
+        self
+    }
+
     /// Takes the time from `clock`: the one that the session manager has.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.tiers.source.clock = clock;
@@ -69,8 +99,9 @@ impl TieredStorage {
 
     /// What the cache has done so far, and how it is.
     pub fn stats(&self) -> TieredStats {
-        let cache = &self.tiers.source.cache;
-        cache.counters.read(cache.len(), cache.is_hearing(self.tiers.source.clock.now()))
+        let Source { cache, shared, .. } = &self.tiers.source;
+        let unburied = shared.as_ref().map_or(0, |shared| shared.unburied_count());
+        cache.counters.read(cache.len(), unburied, cache.is_hearing(self.tiers.source.clock.now()))
     }
 
     fn forget(&self, ids: impl Iterator<Item = Subject>) {
@@ -78,7 +109,7 @@ impl TieredStorage {
     }
 
     async fn read_cached(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
-        let Source { durable, cache, clock } = &self.tiers.source;
+        let Source { durable, cache, clock, .. } = &self.tiers.source;
         match cache.look(key, clock.now()) {
             Look::Hit(found) => {
                 cache.counters.hits.count();
@@ -93,7 +124,7 @@ impl TieredStorage {
     }
 
     async fn read_many_cached(&self, keys: &[SessionKey]) -> Result<Vec<Option<Snapshot>>> {
-        let Source { durable, cache, clock } = &self.tiers.source;
+        let Source { durable, cache, clock, .. } = &self.tiers.source;
         let now = clock.now();
         let looks: Vec<Look> = keys.iter().map(|key| cache.look(key, now)).collect();
         let missing: Vec<SessionKey> =
@@ -108,7 +139,7 @@ impl TieredStorage {
             Look::Miss(ticket) => {
                 cache.counters.misses.count();
                 let found = read.next().flatten();
-                cache.fill(ticket, key, found.as_ref(), now);
+                cache.fill(ticket, key, found.as_ref(), None, now);
                 found
             }
             Look::Bypass => {
@@ -165,23 +196,23 @@ impl SessionStorage for TieredStorage {
         let session = &request.record.session;
         // One that makes no room for itself ends nobody else's session, and what another node may remember is its absence for a second.
         let (subject, tell) = if request.limit.rejects() {
-            (Subject::Session(session.id), Tell::Nobody)
+            (SharedSubject::Session(session.id), Tell::Nobody)
         } else {
-            (Subject::User(session.user_id.locator()), Tell::Both)
+            (SharedSubject::user(&session.user_id), Tell::Both)
         };
         self.tiers.change(subject, tell, self.tiers.source.durable.insert(request)).await
     }
 
     async fn advance(&self, request: &Advance) -> Result<AdvanceOutcome> {
         let call = self.tiers.source.durable.advance(request);
-        self.tiers.change(Subject::Session(request.key.id), Tell::After, call).await
+        self.tiers.change(SharedSubject::Session(request.key.id), Tell::After, call).await
     }
 
     async fn update(&self, request: &Update) -> Result<UpdateOutcome> {
         // A raised floor ends tokens.
         let tell = if request.patch.raise_floor { Tell::Both } else { Tell::After };
         let call = self.tiers.source.durable.update(request);
-        self.tiers.change(Subject::Session(request.key.id), tell, call).await
+        self.tiers.change(SharedSubject::Session(request.key.id), tell, call).await
     }
 
     async fn touch(&self, batch: &[Touch], now: DateTime<Utc>) -> Result<TouchReport> {
@@ -193,20 +224,20 @@ impl SessionStorage for TieredStorage {
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
         let subject = match &request.target {
-            RevokeTarget::One { key, .. } => Subject::Session(key.id),
+            RevokeTarget::One { key, .. } => SharedSubject::Session(key.id),
             RevokeTarget::User { user, .. } | RevokeTarget::Matching { user: Some(user), .. } => {
-                Subject::User(user.locator())
+                SharedSubject::user(user)
             }
             // Whose session it is shows only afterwards.
-            _ => Subject::Global,
+            _ => SharedSubject::Global,
         };
         self.tiers.change(subject, Tell::Both, self.tiers.source.durable.revoke(request)).await
     }
 
     async fn bump(&self, request: &Bump) -> Result<BumpOutcome> {
         let subject = match &request.target {
-            BumpTarget::User { user, .. } => Subject::User(user.locator()),
-            _ => Subject::Global,
+            BumpTarget::User { user, .. } => SharedSubject::user(user),
+            _ => SharedSubject::Global,
         };
         self.tiers.change(subject, Tell::Both, self.tiers.source.durable.bump(request)).await
     }
@@ -226,15 +257,15 @@ impl SessionStorage for TieredStorage {
     async fn purge(&self, request: &Purge) -> Result<Purged> {
         let call = self.tiers.source.durable.purge(request);
         let subject = match &request.scope {
-            PurgeScope::One(key) => Subject::Session(key.id),
-            PurgeScope::User(user) => Subject::User(user.locator()),
+            PurgeScope::One(key) => SharedSubject::Session(key.id),
+            PurgeScope::User(user) => SharedSubject::user(user),
             PurgeScope::EndedBefore(_) => {
                 // What other nodes remember of these is that they are over.
                 let purged = call.await?;
                 self.forget(purged.sessions.iter().map(|ended| Subject::Session(ended.session.id)));
                 return Ok(purged);
             }
-            _ => Subject::Global,
+            _ => SharedSubject::Global,
         };
         self.tiers.change(subject, Tell::Both, call).await
     }

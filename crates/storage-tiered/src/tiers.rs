@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::{self, BoxFuture, Either};
+use session_manager_core::clock::after;
 use session_manager_core::storage::{Notice, Phase, Subject};
-use session_manager_core::{GlobalEpoch, InvalidationBus, Result};
+use session_manager_core::{GlobalEpoch, Incident, InvalidationBus, Result, SharedSubject};
 
 use crate::effect::{Effect, Outcome, Tell};
 use crate::flight::Source;
@@ -22,29 +23,71 @@ impl Tiers {
         Self { source, bus: None, put_global: Mutex::default() }
     }
 
-    /// Makes a change of `subject`. The future that is handed in must have done nothing yet.
+    /// Makes a change of `about`. The future that is handed in must have done nothing yet.
     pub(crate) async fn change<T: Outcome>(
         &self,
-        subject: Subject,
+        about: SharedSubject,
         tell: Tell,
         call: BoxFuture<'_, Result<T>>,
     ) -> Result<T> {
         let Source { cache, clock, .. } = &self.source;
-        let change = cache.begin(subject, clock.now());
-        let mut is_open = tell == Tell::Both && self.tell(subject, Phase::Intent).await;
+        let subject = subject_of(about);
+        let began_at = clock.now();
+        let change = cache.begin(subject, began_at);
+        let (mut is_open, was_buried) = match tell {
+            // The tombstone stands before the durable storage is changed, and the change goes on without it where it cannot.
+            Tell::Both => future::join(self.tell(subject, Phase::Intent), self.bury(&[about])).await,
+            _ => (false, false),
+        };
         // With an error nobody knows what has happened, or will have in a moment: the subject stays out of every cache until nobody
         // remembers it any more.
-        let outcome = call.await.inspect_err(|_| cache.counters.unconfirmed.count())?;
+        let outcome = match call.await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                cache.counters.unconfirmed.count();
+                if tell != Tell::Nobody && !self.bury(&[about]).await {
+                    self.distrust(about);
+                }
+                return Err(error);
+            }
+        };
         let Effect { changed, now_is } = outcome.effect();
         cache.end(&change, now_is, clock.now());
-        if tell == Tell::Both || changed && tell == Tell::After {
-            // An end without its beginning would count as the end of somebody else's change, who may just be ending the session.
-            is_open = is_open || self.tell(subject, Phase::Intent).await;
-            if is_open {
-                self.tell(subject, Phase::Done).await;
-            }
+        if tell == Tell::Nobody || tell == Tell::After && !changed {
+            return Ok(outcome);
+        }
+        // An end without its beginning would count as the end of somebody else's change, who may just be ending the session.
+        is_open = is_open || self.tell(subject, Phase::Intent).await;
+        let is_buried = if is_open {
+            future::join(self.tell(subject, Phase::Done), self.bury(&[about])).await.1
+        } else {
+            self.bury(&[about]).await
+        };
+        // The first tombstone is enough as long as it stands for whoever was reading at the change.
+        let stands = was_buried && clock.now() <= after(began_at, cache.config().max_age);
+        let is_known = is_buried || stands;
+        if !is_known {
+            self.distrust(about);
+        }
+        if tell == Tell::Both && !(is_known && (is_open || self.bus.is_none())) {
+            return Ok(outcome.late(after(clock.now(), cache.config().max_age)));
         }
         Ok(outcome)
+    }
+
+    /// Buries subjects in the shared cache. Returns whether nothing of them can be answered from there; `true` where there is none.
+    pub(crate) async fn bury(&self, subjects: &[SharedSubject]) -> bool {
+        match &self.source.shared {
+            Some(shared) => shared.bury(&self.source, subjects).await,
+            None => true,
+        }
+    }
+
+    /// What stands of a subject in the shared cache is passed by until nobody can be told it any more, or it has been buried.
+    pub(crate) fn distrust(&self, about: SharedSubject) {
+        if let Some(shared) = &self.source.shared {
+            shared.distrust(about, after(self.source.clock.now(), self.source.cache.config().max_age));
+        }
     }
 
     /// Publishes a notice; without waiting longer than configured, and without failing. Returns whether the bus has taken it.
@@ -58,7 +101,26 @@ impl Tiers {
         };
         if !told {
             self.source.cache.counters.unannounced.count();
+            self.source.telemetry.incident(Incident::AnnouncementFailed);
         }
         told
+    }
+}
+
+/// What the bus is told of it.
+fn subject_of(about: SharedSubject) -> Subject {
+    match about {
+        SharedSubject::Session(id) => Subject::Session(id),
+        SharedSubject::User { locator, .. } => Subject::User(locator),
+        _ => Subject::Global,
+    }
+}
+
+/// What a notice is about, as far as it says so.
+pub(crate) fn about(subject: Subject) -> SharedSubject {
+    match subject {
+        Subject::Session(id) => SharedSubject::Session(id),
+        Subject::User(locator) => SharedSubject::User { locator, shard: None },
+        _ => SharedSubject::Global,
     }
 }

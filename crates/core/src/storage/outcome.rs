@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::control::Revocation;
 use crate::epoch::{Epoch, Epochs};
 use crate::session::Session;
@@ -115,17 +117,26 @@ pub struct Revoked {
     /// It was done, but too few replicas have acknowledged it in time: a failover might undo it. The manager announces and audits it, and
     /// answers [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed). Repeating is harmless.
     pub unconfirmed: bool,
+    /// By when it binds on every node, where that is later than the storage's [`Freshness`](super::Freshness) has it otherwise: another
+    /// node, or a cache that several share, could not be told. `None`: as ever.
+    pub binds_by: Option<DateTime<Utc>>,
 }
 
 impl Revoked {
     /// These were ended, so many had been before.
     pub const fn new(sessions: Vec<EndedSession>, already_ended: u64) -> Self {
-        Self { sessions, already_ended, unconfirmed: false }
+        Self { sessions, already_ended, unconfirmed: false, binds_by: None }
     }
 
     /// The same, done but not acknowledged.
     pub const fn unconfirmed(mut self) -> Self {
         self.unconfirmed = true;
+        self
+    }
+
+    /// The same, known everywhere only by then.
+    pub const fn binding_by(mut self, time: DateTime<Utc>) -> Self {
+        self.binds_by = Some(time);
         self
     }
 }
@@ -159,17 +170,25 @@ pub struct Bumped {
     pub applied: bool,
     /// As [`Revoked::unconfirmed`].
     pub unconfirmed: bool,
+    /// As [`Revoked::binds_by`].
+    pub binds_by: Option<DateTime<Utc>>,
 }
 
 impl Bumped {
     /// A raised epoch.
     pub const fn new(before: Option<Epoch>, epochs: Epochs, kept: Option<Snapshot>, applied: bool) -> Self {
-        Self { before, epochs, kept, applied, unconfirmed: false }
+        Self { before, epochs, kept, applied, unconfirmed: false, binds_by: None }
     }
 
     /// The same, done but not acknowledged.
     pub fn unconfirmed(mut self) -> Self {
         self.unconfirmed = true;
+        self
+    }
+
+    /// The same, known everywhere only by then.
+    pub const fn binding_by(mut self, time: DateTime<Utc>) -> Self {
+        self.binds_by = Some(time);
         self
     }
 }

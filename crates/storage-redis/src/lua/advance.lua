@@ -1,13 +1,15 @@
 -- KEYS: session, user, global
--- ARGV: now, locator, heal ("1" or ""), presented, next
-local now = tonumber(ARGV[1])
-local s, u, g = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3]))
+-- ARGV: now (8 bytes), heal ("1" or ""), locator and presented generation (16 bytes), next generation (8 bytes)
+-- In the ordinary case answers one string: the session as it was, since what changed the caller knows, and the global epoch. The user's is the
+-- one in the session's stamp: otherwise it would not live.
+local s, u, g = call('GET', KEYS[1]), call('GET', KEYS[2]), call('GET', KEYS[3])
 if not s then return {'missing'} end
-if cut(s, 4, 8) ~= ARGV[2] then return {'elsewhere', cut(s, 4, 8)} end
-if not g and ARGV[3] == '1' then return {'lost'} end
-if cut(s, 12, 8) == ARGV[4] and live(s, u, g, now) then
-  local control = ARGV[5] .. cut(s, 20, 8) .. plus(cut(s, 28, 8), 1) .. bytes(now) .. cut(s, 36, 8)
-  redis.call('SETRANGE', KEYS[1], 12, control)
-  return {'advanced', cut(s, 0, 12) .. control .. string.sub(s, 53), u, g}
+local aim, now = ARGV[3], ARGV[1]
+local found = sub(s, 5, 20)
+if found ~= aim and sub(found, 1, 8) ~= sub(aim, 1, 8) then return {'elsewhere', sub(found, 1, 8)} end
+if not g and ARGV[2] == '1' then return {'lost'} end
+if found == aim and live(s, u, g, num(now, 0)) then
+  call('SETRANGE', KEYS[1], 12, ARGV[4] .. sub(s, 21, 28) .. plus(sub(s, 29, 36), 1) .. now .. sub(s, 37, 44))
+  return s .. g
 end
 return {'judge', s, u or '', g or ''}

@@ -1,7 +1,7 @@
 -- KEYS: authority
 -- ARGV: now, incarnation, expected version or empty, end of the grace or 0, anew ("1" or ""), a copy that knows more (or empty)
 local now, ahead = tonumber(ARGV[1]), ARGV[6]
-local old = redis.call('GET', KEYS[1])
+local old = call('GET', KEYS[1])
 local first = ARGV[2] .. bytes(1)
 local g = old or (first .. bytes(0) .. bytes(0) .. bytes(now))
 local version = cut(g, 8, 8)
@@ -23,5 +23,5 @@ if ARGV[5] == '1' then
 else
   g = cut(g, 0, 8) .. plus(version, 1) .. bytes(now) .. bytes(tonumber(ARGV[4])) .. bytes(order)
 end
-redis.call('SET', KEYS[1], g)
+call('SET', KEYS[1], g)
 return {'applied', old or '', g}

@@ -1,3 +1,3 @@
 -- KEYS: external
 -- ARGV: holder (id and locator)
-return redis.call('ZREM', KEYS[1], ARGV[1])
+return call('ZREM', KEYS[1], ARGV[1])

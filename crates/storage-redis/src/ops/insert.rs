@@ -6,7 +6,7 @@ use session_manager_core::{Actor, Revocation, RevocationReason};
 use super::{ended, in_its_shard};
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
-use crate::reply::Reply;
+use crate::reply::{DONE, Reply};
 use crate::script;
 use crate::storage::RedisStorage;
 use crate::value::{self, COLLISION};
@@ -36,37 +36,37 @@ impl RedisStorage {
             _ => "oldest",
         };
         let evicted = Revocation::new(now, RevocationReason::EVICTED, Actor::System);
-        let keys = [
-            &*place.session(session.id),
-            &place.user(locator),
-            &place.index(locator),
-            &place.ended(locator),
-            &place.global(),
-        ];
+        let deadline = session.expires_at.min(request.record.control.idle_expires_at);
+        let value = value::encode(&request.record)?;
         let call = script::INSERT
-            .on(keys)
-            .with(now.timestamp_millis())
+            .on([&place.session(session.id), &place.user(locator), &place.index(locator), &place.global()])
+            .with(&value::millis(now))
             .with(request.limit.max)
             .with(self.lifetime(session, now))
             .with(mode)
-            .with(value::encode(&request.record)?)
+            .with(&value)
             .with(session.user_id.as_str())
             .with(request.incarnations.user.to_be_bytes().as_slice())
             .with(name(session.id))
+            .with(deadline.timestamp_millis())
             .with(place.sessions())
             .with(value::note(&evicted))
-            .with(self.config.afterlife());
+            .with(now.timestamp_millis().saturating_sub(self.config.afterlife()).max(0));
         for _ in 0..3 {
             let mut reply = Reply::of(self.run(&call).await?)?;
             match reply.word()?.as_slice() {
                 b"lost" => {
                     self.begin_copy(session.id.shard(), request.incarnations.global, now.timestamp_millis()).await?;
                 }
-                b"inserted" | b"same" => {
+                DONE | b"inserted" => {
+                    let snapshot = value::stamped(&value, &request.record, &reply.bytes()?)?;
+                    let evicted = ended(reply.rest(), None, None, now)?;
+                    return Ok(InsertOutcome::Inserted { snapshot, evicted });
+                }
+                b"same" => {
                     let (value, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
                     let snapshot = value::snapshot(&value, user.as_deref(), global.as_deref())?;
-                    let evicted = ended(reply.rest(), user.as_deref(), global.as_deref(), now)?;
-                    return Ok(InsertOutcome::Inserted { snapshot, evicted });
+                    return Ok(InsertOutcome::Inserted { snapshot, evicted: Vec::new() });
                 }
                 b"duplicate" => return Ok(InsertOutcome::DuplicateId),
                 b"limit" => {

@@ -43,9 +43,8 @@ impl RedisStorage {
         // What is over by time cannot be live: for live ones it need not be read.
         let from = if filter.active_only { format!("({}", now.timestamp_millis()) } else { "-inf".to_owned() };
         let call = script::LIST
-            .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+            .on([&place.user(locator), &place.global(), &place.index(locator)])
             .with(from)
-            .with(if filter.active_only { "" } else { "1" })
             .with(place.sessions());
         let mut healed = false;
         loop {

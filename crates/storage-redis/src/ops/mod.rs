@@ -17,15 +17,14 @@ mod touch;
 mod update;
 
 use chrono::{DateTime, Utc};
-use redis::{RedisResult, ServerErrorKind, Value};
+use redis::Value;
 use session_manager_core::storage::EndedSession;
 use session_manager_core::{Error, ErrorKind, LivePolicy, Locator, Session, SessionKey, Snapshot};
 
 use crate::error::{Failure, Outcome};
 use crate::keys::Place;
-use crate::link::{Command, Link};
 use crate::reply::Reply;
-use crate::script::Call;
+use crate::script::{self, Call, is_forgotten};
 use crate::storage::RedisStorage;
 use crate::value;
 
@@ -55,28 +54,12 @@ impl RedisStorage {
 
     /// Calls a script.
     async fn run(&self, call: &Call) -> Outcome<Value> {
-        Ok(self.send(&*self.link, call).await?)
-    }
-
-    async fn send(&self, link: &dyn Link, call: &Call) -> RedisResult<Value> {
-        match link.call(&call.route, &call.command).await {
-            Err(error) if is_forgotten(&error) => link.call(&call.route, &call.in_full()).await,
-            answer => answer,
-        }
+        Ok(script::run(&*self.link, call).await?)
     }
 
     /// Calls many scripts in one go. Fails where one of them does.
     async fn run_all(&self, calls: Vec<Call>) -> Outcome<Vec<Value>> {
-        let commands: Vec<_> = calls.iter().map(|call| Command::new(&*call.route, call.command.clone())).collect();
-        let mut answers = Vec::with_capacity(commands.len());
-        for (answer, call) in self.link.call_all(&commands).await?.into_iter().zip(&calls) {
-            answers.push(match answer {
-                // The first teaches the server; those after it find the script there.
-                Err(error) if is_forgotten(&error) => self.send(&*self.link, call).await?,
-                answer => answer?,
-            });
-        }
-        Ok(answers)
+        script::run_all(&*self.link, &calls).await
     }
 
     /// Calls a script that ends sessions, and waits for replicas where that was asked for. Says whether enough have acknowledged it.
@@ -124,10 +107,6 @@ impl RedisStorage {
             }
         }
     }
-}
-
-fn is_forgotten(error: &redis::RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// A reading out of the three values that follow a script's word.

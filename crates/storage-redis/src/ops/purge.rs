@@ -22,12 +22,7 @@ impl RedisStorage {
                 let (word, reply, _) = self
                     .on_session(key, false, |place, aim| {
                         script::PURGE
-                            .on([
-                                &place.user(aim.locator),
-                                &place.global(),
-                                &place.index(aim.locator),
-                                &place.ended(aim.locator),
-                            ])
+                            .on([&place.user(aim.locator), &place.global(), &place.index(aim.locator)])
                             .with(place.sessions())
                             .with(1)
                             .with(aim.locator.as_bytes().as_slice())
@@ -39,7 +34,7 @@ impl RedisStorage {
             PurgeScope::User(user) => {
                 let (place, locator) = (self.keys.shard(user.shard()), user.locator());
                 let call = script::PURGE
-                    .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                    .on([&place.user(locator), &place.global(), &place.index(locator)])
                     .with(place.sessions())
                     .with(request.limit)
                     .with(locator.as_bytes().as_slice())

@@ -1,12 +1,14 @@
 //! The step of a refresh: the script decides the ordinary case, core judges the others on the reading that the script held still.
 
 use chrono::{DateTime, Utc};
+use session_manager_core::clock::to_millis;
 use session_manager_core::refresh::{Verdict, judge};
 use session_manager_core::storage::{Advance, AdvanceOutcome};
 use session_manager_core::{LivePolicy, SessionKey, SessionRecord, Snapshot};
 
 use super::snapshot;
 use crate::error::{Failure, Outcome};
+use crate::reply::DONE;
 use crate::script;
 use crate::storage::RedisStorage;
 use crate::value;
@@ -19,16 +21,20 @@ impl RedisStorage {
                 .on_session(&request.key, false, |place, aim| {
                     script::ADVANCE
                         .on([&place.session(request.key.id), &place.user(aim.locator), &place.global()])
-                        .with(request.now.timestamp_millis())
-                        .with(aim.locator.as_bytes())
+                        .with(&value::millis(request.now))
                         .with(aim.heal())
-                        .with(&request.presented.to_be_bytes())
+                        .with([*aim.locator.as_bytes(), request.presented.to_be_bytes()].concat())
                         .with(&next.to_be_bytes())
                 })
                 .await?;
             let found = match word.as_slice() {
                 b"missing" => return Ok(AdvanceOutcome::Missing),
-                b"advanced" => return Ok(AdvanceOutcome::Advanced(snapshot(&mut reply)?)),
+                DONE => {
+                    let mut now_is = value::admitted(&reply.bytes()?)?;
+                    // As it was: the script does not build what is known.
+                    now_is.control.advance_to(next, to_millis(request.now));
+                    return Ok(AdvanceOutcome::Advanced(now_is));
+                }
                 b"judge" => snapshot(&mut reply)?,
                 _ => return Err(Failure::Answer("advance")),
             };

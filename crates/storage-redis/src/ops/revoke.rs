@@ -6,7 +6,7 @@ use session_manager_core::{Error, ErrorKind, ExternalId, LivePolicy, SessionId, 
 use super::{Aim, ended};
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
-use crate::reply::Reply;
+use crate::reply::{DONE, Reply};
 use crate::script;
 use crate::storage::RedisStorage;
 use crate::value;
@@ -34,18 +34,11 @@ impl RedisStorage {
         let (word, mut reply, confirmed) = self
             .on_session(key, true, |place, aim| {
                 let locator = aim.locator;
-                let keys = [
-                    &*place.session(key.id),
-                    &place.user(locator),
-                    &place.global(),
-                    &place.index(locator),
-                    &place.ended(locator),
-                ];
                 script::REVOKE
-                    .on(keys)
-                    .with(now.timestamp_millis())
-                    .with(locator.as_bytes().as_slice())
+                    .on([&place.session(key.id), &place.user(locator), &place.global(), &place.index(locator)])
+                    .with(&value::millis(now))
                     .with(aim.heal())
+                    .with(locator.as_bytes().as_slice())
                     .with(&owner)
                     .with(&note)
                     .with(name(key.id))
@@ -56,10 +49,9 @@ impl RedisStorage {
             // A repeated call waits again, for what the first one did.
             b"ended" if !confirmed => Ok(Revoked::new(Vec::new(), 1).unconfirmed()),
             b"ended" => Ok(Revoked::new(Vec::new(), 1)),
-            b"revoked" => {
-                let (session, user, global) = (reply.bytes()?, reply.filled()?, reply.filled()?);
-                let sessions = std::iter::once(Ok(session));
-                let revoked = Revoked::new(ended(sessions, user.as_deref(), global.as_deref(), now)?, 0);
+            DONE => {
+                let sessions = std::iter::once(reply.bytes());
+                let revoked = Revoked::new(ended(sessions, None, None, now)?, 0);
                 Ok(if confirmed { revoked } else { revoked.unconfirmed() })
             }
             _ => Err(Failure::Answer("revoke")),
@@ -89,7 +81,7 @@ impl RedisStorage {
         let mut aim = Aim { locator, heal: true };
         loop {
             let call = script::REVOKE_USER
-                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .on([&place.user(locator), &place.global(), &place.index(locator)])
                 .with(request.now().timestamp_millis())
                 .with(locator.as_bytes().as_slice())
                 .with(aim.heal())
@@ -124,7 +116,7 @@ impl RedisStorage {
                 return Ok(Revoked::new(Vec::new(), already));
             }
             let mut call = script::REVOKE_LISTED
-                .on([&place.user(locator), &place.global(), &place.index(locator), &place.ended(locator)])
+                .on([&place.user(locator), &place.global(), &place.index(locator)])
                 .with(now.timestamp_millis())
                 .with(value::note(&request.revocation))
                 .with(place.sessions())

@@ -113,7 +113,7 @@ impl RedisStorage {
         self.point(session, session.created_at).await?;
         let (place, locator) = (self.keys.shard(session.id.shard()), session.user_id.locator());
         let call = script::PUT
-            .on([&place.session(session.id), &place.user(locator), &place.index(locator), &place.ended(locator)])
+            .on([&place.session(session.id), &place.user(locator), &place.index(locator)])
             .with(value::encode(&snapshot.record())?)
             .with(name(session.id))
             .with(snapshot.epochs.user.map(value::encode_epoch).unwrap_or_default())

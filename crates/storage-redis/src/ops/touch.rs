@@ -11,6 +11,7 @@ use crate::keys::{Place, name};
 use crate::reply::Reply;
 use crate::script::{self, Call};
 use crate::storage::RedisStorage;
+use crate::value;
 
 impl RedisStorage {
     pub(crate) async fn touch_sessions(&self, batch: &[Touch], now: DateTime<Utc>) -> Outcome<TouchReport> {
@@ -45,11 +46,11 @@ fn call(touch: &Touch, now: DateTime<Utc>, place: &Place, aim: Aim) -> Call {
     let (id, locator) = (touch.key.id, aim.locator);
     script::TOUCH
         .on([&place.session(id), &place.user(locator), &place.global(), &place.index(locator)])
-        .with(now.timestamp_millis())
-        .with(locator.as_bytes())
+        .with(&value::millis(now))
         .with(aim.heal())
-        .with(touch.last_activity.timestamp_millis())
-        .with(touch.idle_expires_at.timestamp_millis())
-        .with(touch.stale_before().timestamp_millis())
+        .with(locator.as_bytes())
+        .with(&value::millis(touch.last_activity))
+        .with(&value::millis(touch.idle_expires_at))
+        .with(&value::millis(touch.stale_before()))
         .with(name(id))
 }

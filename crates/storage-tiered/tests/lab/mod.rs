@@ -37,13 +37,24 @@ impl Lab {
     where
         S: SessionStorage + 'static,
     {
-        let clock = Arc::new(ManualClock::default());
-        let tiered = TieredStorage::new(Arc::clone(durable) as Arc<dyn SessionStorage>, config).unwrap();
-        let tiered = tiered.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
-        let tiered = Arc::new(match bus {
+        Self::built(durable, config, |tiered| match bus {
             Some(bus) => tiered.with_bus(bus),
             None => tiered,
-        });
+        })
+    }
+
+    /// With whatever else the storage is to have.
+    pub(crate) fn built<S>(
+        durable: &Arc<S>,
+        config: TieredConfig,
+        with: impl FnOnce(TieredStorage) -> TieredStorage,
+    ) -> Self
+    where
+        S: SessionStorage + 'static,
+    {
+        let clock = Arc::new(ManualClock::default());
+        let tiered = TieredStorage::new(Arc::clone(durable) as Arc<dyn SessionStorage>, config).unwrap();
+        let tiered = Arc::new(with(tiered.with_clock(Arc::clone(&clock) as Arc<dyn Clock>)));
         Self { fixture: Fixture::new(Arc::clone(&tiered) as Arc<dyn SessionStorage>), tiered, clock }
     }
 
