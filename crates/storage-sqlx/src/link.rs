@@ -1,5 +1,7 @@
 //! How an operation reaches the database: over the application's pool, or inside the application's transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures_util::lock::Mutex;
 use sqlx::pool::PoolConnection;
@@ -27,11 +29,11 @@ pub trait Link<DB: Dialect>: Send + Sync + crate::dialect::Sealed {
 }
 
 /// The application's own transaction.
-pub struct Borrowed<'t, DB: Dialect>(Mutex<&'t mut DB::Connection>);
+pub struct Borrowed<'t, DB: Dialect>(Arc<Mutex<&'t mut DB::Connection>>);
 
 impl<'t, DB: Dialect> Borrowed<'t, DB> {
-    pub(crate) fn new(connection: &'t mut DB::Connection) -> Self {
-        Self(Mutex::new(connection))
+    pub(crate) const fn new(connection: Arc<Mutex<&'t mut DB::Connection>>) -> Self {
+        Self(connection)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+use futures_util::lock::Mutex;
 use session_manager_core::storage::{
     Advance, AdvanceOutcome, Bump, BumpOutcome, Capabilities, Consistency, Count, Durability, FeedBatch, FeedCursor,
     Health, Insert, InsertOutcome, Notice, OnceKey, Page, Purge, Purged, PutOutcome, Query, RevocationFeed, Revoke,
@@ -74,8 +75,17 @@ impl<DB: Dialect> SqlxStorage<DB> {
     ///   [`ErrorKind::Conflict`](session_manager_core::ErrorKind::Conflict): roll the transaction back and repeat it.
     /// - When a future is dropped before it is done, roll the transaction back: the driver may have done so without a word.
     pub fn in_transaction<'t>(&self, transaction: &'t mut Transaction<'_, DB>) -> SqlxTransaction<'t, DB> {
+        self.in_shared_transaction(Arc::new(Mutex::new(&mut **transaction)))
+    }
+
+    /// The same in a transaction that others take part in as well: an audit sink that records in it, above all. Each of them has a clone of the
+    /// handle, and uses the connection in turn; when all are dropped, the transaction is the application's alone again.
+    pub fn in_shared_transaction<'t>(
+        &self,
+        transaction: Arc<Mutex<&'t mut DB::Connection>>,
+    ) -> SqlxTransaction<'t, DB> {
         SqlxStorage {
-            link: Borrowed::new(&mut **transaction),
+            link: Borrowed::new(transaction),
             plan: Arc::clone(&self.plan),
             dialect: std::marker::PhantomData,
         }
