@@ -126,7 +126,9 @@ mod tests {
         policy.retention = Duration::from_hours(25);
         policy.ip_recording = IpRecording::Truncated;
         let text = policy.describe();
-        for part in ["12h", "15m", "every 1m,", "most 7 ", "refused", "17s", "5 %", "11s", "13s", "19s", "1day 1h", "/24"] {
+        for part in
+            ["12h", "15m", "every 1m,", "most 7 ", "refused", "17s", "5 %", "11s", "13s", "19s", "1day 1h", "/24"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(text.lines().count(), 9);

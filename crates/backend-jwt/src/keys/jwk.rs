@@ -31,6 +31,16 @@ pub(crate) fn read(json: &str) -> Result<Jwk> {
     json::object(json.as_bytes()).map(Jwk::new).ok_or_else(|| misconfigured("the JWK is no JSON object"))
 }
 
+/// The key of a public JWK whose members were read before.
+#[cfg(feature = "dpop")]
+pub(crate) fn public(members: Map<String, Value>) -> Result<VerifyingKey> {
+    let jwk = Jwk::new(members);
+    if jwk.is_secret() {
+        return Err(misconfigured("the JWK holds a private key, where a public one belongs"));
+    }
+    verifying(&jwk)
+}
+
 /// Reads the keys of a JWK Set, also those that are of no use to us.
 pub(crate) fn read_set(json: &str) -> Result<Vec<Jwk>> {
     let wrong = || misconfigured("the JWK Set is no JSON object with a list of keys");
