@@ -16,7 +16,7 @@ use session_manager_core::{
 };
 use session_manager_storage_memory::MemoryStorage;
 use sha2::{Digest, Sha256};
-use support::{EPOCH, Forger, backend, ed25519, encode, es256, hs256, now, rs256, with};
+use support::{EPOCH, Forger, backend, ed25519, encode, es256, hs256, now, rs256};
 
 const TARGET: &str = "https://api.example/accounts";
 
@@ -35,6 +35,16 @@ fn header(key: &SigningKey) -> Value {
 
 fn claims() -> Value {
     json!({ "jti": "one", "htm": "GET", "htu": TARGET, "iat": EPOCH })
+}
+
+/// The same object with another member, or without it.
+fn with(mut object: Value, name: &str, value: Option<Value>) -> Value {
+    let members = object.as_object_mut().unwrap();
+    match value {
+        Some(value) => members.insert(name.to_owned(), value),
+        None => members.remove(name),
+    };
+    object
 }
 
 fn signed(header: impl ToString, claims: impl ToString) -> String {

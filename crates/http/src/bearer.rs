@@ -51,32 +51,37 @@ impl<'h> BearerToken<'h> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read(headers: &'h HeaderMap) -> Result<Option<Self>, BearerError> {
-        let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(line) = lines.next() else { return Ok(None) };
-        if lines.next().is_some() {
-            return Err(BearerError::Repeated);
-        }
-        if line.len() > MAX_AUTHORIZATION_BYTES {
-            return Err(BearerError::TooLong);
-        }
-        let line = line.as_bytes();
-        let scheme_end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
-        let (scheme, rest) = line.split_at(scheme_end);
-        if !scheme.eq_ignore_ascii_case(b"bearer") {
-            return Ok(None);
-        }
-        let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-        let token = rest.get(spaces..).unwrap_or_default();
-        if !is_b64token(token) {
-            return Err(BearerError::Malformed);
-        }
-        std::str::from_utf8(token).map(|token| Some(Self(token))).map_err(|_| BearerError::Malformed)
+        Ok(token_of(headers, b"bearer")?.map(Self))
     }
 
     /// The token itself, to be verified. Never log it.
     pub fn expose(&self) -> &'h str {
         self.0
     }
+}
+
+/// The token of an `Authorization` header with this scheme, in lower case.
+pub(crate) fn token_of<'h>(headers: &'h HeaderMap, wanted: &[u8]) -> Result<Option<&'h str>, BearerError> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(BearerError::Repeated);
+    }
+    if line.len() > MAX_AUTHORIZATION_BYTES {
+        return Err(BearerError::TooLong);
+    }
+    let line = line.as_bytes();
+    let scheme_end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+    let (scheme, rest) = line.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(wanted) {
+        return Ok(None);
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let token = rest.get(spaces..).unwrap_or_default();
+    if !is_b64token(token) {
+        return Err(BearerError::Malformed);
+    }
+    std::str::from_utf8(token).map(Some).map_err(|_| BearerError::Malformed)
 }
 
 impl fmt::Debug for BearerToken<'_> {

@@ -29,6 +29,7 @@ pub struct Challenge {
     description: Option<String>,
     max_age: Option<Duration>,
     acr_values: Vec<String>,
+    dpop: bool,
 }
 
 /// The error code of a [`Challenge`].
@@ -41,6 +42,8 @@ pub enum ChallengeError {
     InvalidToken,
     /// The token is valid and does not reach that far (403).
     InsufficientScope,
+    /// The proof of possession is missing or not good (401, RFC 9449).
+    InvalidDpopProof,
     /// The token is valid and its authentication is too old or too weak (401, RFC 9470).
     InsufficientUserAuthentication,
 }
@@ -49,6 +52,11 @@ impl Challenge {
     /// A bare challenge: what a request without any credential is answered (RFC 6750 section 3.1: no error code then).
     pub fn bearer() -> Self {
         Self::default()
+    }
+
+    /// A challenge to present a token that is bound to a key, with a proof of it (RFC 9449 section 7.1).
+    pub fn dpop() -> Self {
+        Self { dpop: true, ..Self::default() }
     }
 
     /// With the protection space.
@@ -95,12 +103,14 @@ impl Challenge {
             ("error_description", self.description.as_deref()),
             ("max_age", max_age.as_deref()),
             ("acr_values", acr_values.as_deref()),
+            ("algs", self.dpop.then_some(DPOP_ALGORITHMS)),
         ];
         let present = parameters.iter().filter_map(|(name, value)| value.map(|value| format!("{name}=\"{value}\"")));
         let parameters = present.collect::<Vec<_>>().join(", ");
-        let line = format!("Bearer {parameters}");
+        let scheme = if self.dpop { "DPoP" } else { "Bearer" };
+        let line = format!("{scheme} {parameters}");
         // Cannot fail, as every text was made printable ASCII; the bare challenge is right in any case.
-        HeaderValue::try_from(line.trim_end()).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+        HeaderValue::try_from(line.trim_end()).unwrap_or_else(|_| HeaderValue::from_static(scheme))
     }
 }
 
@@ -111,6 +121,7 @@ impl ChallengeError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
@@ -137,6 +148,8 @@ fn quotable(text: &str, escapes: bool) -> String {
 }
 
 const MAX_TEXT_BYTES: usize = 256;
+/// The algorithms of proofs that backend-jwt verifies.
+const DPOP_ALGORITHMS: &str = "EdDSA ES256 RS256";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -148,6 +161,10 @@ mod tests {
     #[test]
     fn challenges() {
         for (challenge, expected) in [
+            (
+                Challenge::dpop().error(ChallengeError::InvalidDpopProof),
+                "DPoP error=\"invalid_dpop_proof\", algs=\"EdDSA ES256 RS256\"",
+            ),
             (Challenge::bearer(), "Bearer"),
             (Challenge::bearer().realm("bank"), "Bearer realm=\"bank\""),
             (Challenge::bearer().realm(r#"a"b\c"#), r#"Bearer realm="a\"b\\c""#),

@@ -8,6 +8,7 @@ mod challenge;
 mod client;
 mod cookie;
 mod csrf;
+mod dpop;
 mod field;
 mod forwarded;
 mod mapping;
@@ -26,6 +27,7 @@ pub use crate::{
     client::{MAX_REQUEST_ID_BYTES, MAX_USER_AGENT_BYTES, request_id, user_agent},
     cookie::{CookieError, MAX_COOKIE_BYTES, SameSite, SessionCookie},
     csrf::{CrossSiteError, CrossSitePolicy, OriginError},
+    dpop::{DpopToken, MAX_DPOP_PROOF_BYTES, proof_of},
     mapping::{RETRY_AFTER_OUTAGE, problem_for},
     problem::{PROBLEM_JSON, Problem},
     problem_type::ProblemType,

@@ -34,6 +34,15 @@ pub const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(2);
 pub fn problem_for(error: &Error) -> Problem {
     let problem_type = problem_type(error.kind());
     let problem = Problem::of(problem_type);
+    match error.kind() {
+        ErrorKind::InvalidToken(Rejection::ProofMissing | Rejection::BadProof | Rejection::ProofReplayed) => {
+            return problem.with_challenge(Challenge::dpop().error(ChallengeError::InvalidDpopProof));
+        }
+        ErrorKind::InvalidToken(Rejection::WrongPossessor) => {
+            return problem.with_challenge(Challenge::dpop().error(ChallengeError::InvalidToken));
+        }
+        _ => {}
+    }
     match problem_type {
         ProblemType::InvalidToken
         | ProblemType::Expired

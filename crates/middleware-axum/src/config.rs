@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) background: Arc<Predicate>,
     pub(crate) pages: Arc<Predicate>,
     pub(crate) browser: Option<Browser>,
+    pub(crate) origin: Option<Arc<str>>,
 }
 
 type Peer = dyn Fn(&Extensions) -> Option<IpAddr> + Send + Sync;
@@ -73,12 +74,24 @@ impl SessionLayer {
             background: Arc::new(|_| false),
             pages: Arc::new(is_page_request),
             browser: None,
+            origin: None,
         }))
     }
 
     /// Accepts the access token from a cookie too, and renews page requests where there is a refresh cookie.
     pub fn cookies(self, cookies: SessionCookies, cross_site: CrossSitePolicy) -> Self {
         self.with(|config| config.browser = Some(Browser { cookies, cross_site }))
+    }
+
+    /// Accepts access tokens that are bound to a key, with their proof (`DPoP`, RFC 9449), under this origin: scheme, host and port as clients
+    /// see them, such as `https://api.example.org`. The manager needs a
+    /// [`PossessionVerifier`](session_manager_core::PossessionVerifier). Default: such tokens are refused.
+    ///
+    /// # Security
+    /// A bound token is never accepted as a bearer token, and a token that is bound to nothing never with the scheme `DPoP` (§7.1, §7.2).
+    pub fn dpop(self, origin: &str) -> Self {
+        let origin = origin.trim_end_matches('/').into();
+        self.with(|config| config.origin = Some(origin))
     }
 
     /// How the client's address is found behind proxies. Default: no proxy is trusted.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, request::Parts};
 use session_manager_core::refresh::within_grace;
-use session_manager_core::{ErrorKind, Rejection, RequestContext};
-use session_manager_http::{BearerToken, CookieError};
+use session_manager_core::{Binding, Error, ErrorKind, PresentedProof, Rejection, RequestContext};
+use session_manager_http::{BearerToken, CookieError, DpopToken};
 
 use crate::browser::Browser;
 use crate::config::Config;
@@ -60,6 +60,13 @@ impl From<Refusal> for Examined {
 
 /// Finds out who sent a request.
 pub(crate) async fn examine(config: &Config, context: &Arc<RequestContext>, request: &Parts) -> Examined {
+    if let Some(origin) = &config.origin {
+        match DpopToken::read(&request.headers) {
+            Err(error) => return Refusal::Bearer(error).into(),
+            Ok(Some(token)) => return authenticate_bound(config, context, origin, &token, request).await.into(),
+            Ok(None) => {}
+        }
+    }
     match BearerToken::read(&request.headers) {
         Err(error) => Refusal::Bearer(error).into(),
         Ok(Some(token)) => authenticate(config, context, token.expose(), Credential::Bearer).await.into(),
@@ -67,6 +74,26 @@ pub(crate) async fn examine(config: &Config, context: &Arc<RequestContext>, requ
             Some(browser) => examine_cookies(config, browser, context, request).await,
             None => Refusal::NoCredential.into(),
         },
+    }
+}
+
+/// A token with the scheme `DPoP`: bound to a key, or refused.
+async fn authenticate_bound(
+    config: &Config,
+    context: &Arc<RequestContext>,
+    origin: &str,
+    token: &DpopToken<'_>,
+    request: &Parts,
+) -> Outcome {
+    let mut shown = RequestContext::clone(context);
+    let target = format!("{origin}{}", request.uri.path());
+    shown.proof = token.proof().map(|text| Arc::new(PresentedProof::new(text, request.method.as_str(), target)));
+    match authenticate(config, &Arc::new(shown), token.expose(), Credential::Dpop).await {
+        Outcome::SignedIn(current) if !matches!(current.authenticated().binding(), Some(Binding::Dpop(_))) => {
+            let error = Error::from(ErrorKind::InvalidToken(Rejection::WrongPossessor));
+            Outcome::Refused(Refusal::Session(error), Some(Credential::Dpop))
+        }
+        outcome => outcome,
     }
 }
 

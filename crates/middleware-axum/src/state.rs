@@ -46,6 +46,8 @@ pub(crate) enum Outcome {
 pub enum Credential {
     /// The `Authorization` header.
     Bearer,
+    /// The `Authorization` header, bound to a key of which the request showed the possession.
+    Dpop,
     /// The access cookie; the request passed the cross-site check.
     Cookie,
 }

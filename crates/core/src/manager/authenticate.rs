@@ -56,7 +56,7 @@ impl Scope<'_> {
             Ok(accepted) => accepted,
             Err(refused) => return Err(self.refuse(refused, context).await),
         };
-        if let Some(binding) = Self::binding_of(&accepted)
+        if let Some(binding) = accepted.binding()
             && let Err(error) = self.require_possession(Some(binding), Some(token), context, now).await
         {
             return Err(self.refuse(error.into(), context).await);

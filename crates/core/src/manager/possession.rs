@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::request::{Authenticated, RequestContext};
+use super::request::RequestContext;
 use super::scope::Scope;
 use crate::error::{Error, ErrorKind, Rejection, Result};
 use crate::possession::PresentedProof;
@@ -38,14 +38,6 @@ impl Scope<'_> {
             (Some(bound), Some(proof)) => self.prove_possession(proof, access_token, now).await? == *bound,
         };
         if shown { Ok(()) } else { Err(Rejection::WrongPossessor.into()) }
-    }
-
-    /// The binding that an accepted token has: the session's, or, where that was not read, what the token says.
-    pub(super) fn binding_of(accepted: &Authenticated) -> Option<&Binding> {
-        match &accepted.snapshot {
-            Some(snapshot) => snapshot.session.binding.as_ref(),
-            None => accepted.verified.binding.as_ref(),
-        }
     }
 
     /// Refuses to bind a session to what nobody could check.

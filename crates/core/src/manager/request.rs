@@ -215,6 +215,14 @@ impl Authenticated {
         self.verified.key.id
     }
 
+    /// What its token is bound to: what the session says, or, where that was not read, the token.
+    pub fn binding(&self) -> Option<&Binding> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.session.binding.as_ref(),
+            None => self.verified.binding.as_ref(),
+        }
+    }
+
     /// How it is looked up.
     pub fn key(&self) -> SessionKey {
         SessionKey::new(self.verified.key.id, self.user_id.locator())
