@@ -117,6 +117,7 @@ scripts! {
     RAISE = "order" "raise";
     RELEASE = "release";
     REPLACE = "live" "replace";
+    RERAISE = "order" "reraise";
     REVOKE = "live" "keep" "finish" "revoke";
     REVOKE_LISTED = "live" "keep" "finish" "revoke_listed";
     REVOKE_USER = "live" "keep" "finish" "revoke_user";

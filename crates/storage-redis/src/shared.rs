@@ -127,7 +127,7 @@ impl RedisCache {
                 to.push(tombstone(self.keys.shard(shard).buried(locator)));
             }
             SharedSubject::User { locator, .. } => {
-                to.extend(everywhere().map(|place| tombstone(place.buried(locator))))
+                to.extend(everywhere().map(|place| tombstone(place.buried(locator))));
             }
             // Also whatever subjects there may be one day.
             _ => to.extend(everywhere().map(|place| tombstone(place.all_buried()))),
