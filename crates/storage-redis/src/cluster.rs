@@ -79,6 +79,10 @@ impl Link for Clustered {
         self.send(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port }, command).await
     }
 
+    fn breadth(&self) -> usize {
+        1
+    }
+
     fn describe(&self) -> &'static str {
         "a cluster"
     }

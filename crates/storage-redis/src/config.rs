@@ -34,6 +34,9 @@ pub struct RedisStorageConfig {
     pub epoch_retention: Duration,
     /// How often [`maintenance`](session_manager_core::SessionStorage::maintenance) compares the copies of the global epoch. Default 1 minute.
     pub repair_interval: Duration,
+    /// How often [`maintenance`](session_manager_core::SessionStorage::maintenance) asks the primaries whether there was a failover, to end
+    /// again what it undid. Default 1 second.
+    pub watch_interval: Duration,
     /// Waits for replicas after each revocation and raised epoch. Default: does not.
     pub acknowledge: Option<Acknowledge>,
 }
@@ -70,6 +73,7 @@ impl Default for RedisStorageConfig {
             feed_retention: Duration::from_hours(1),
             epoch_retention: Duration::from_hours(30 * 24),
             repair_interval: Duration::from_mins(1),
+            watch_interval: Duration::from_secs(1),
             acknowledge: None,
         }
     }
@@ -119,6 +123,12 @@ impl RedisStorageConfig {
     /// Sets how often copies are compared.
     pub const fn repair_interval(mut self, interval: Duration) -> Self {
         self.repair_interval = interval;
+        self
+    }
+
+    /// Sets how often the primaries are asked whether there was a failover.
+    pub const fn watch_interval(mut self, interval: Duration) -> Self {
+        self.watch_interval = interval;
         self
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod keys;
 mod link;
 mod ops;
+mod recent;
 mod reply;
 mod script;
 mod shared;

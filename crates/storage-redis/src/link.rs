@@ -44,6 +44,9 @@ pub(crate) trait Link: Send + Sync {
     /// One command to one primary.
     async fn call_node(&self, node: &str, command: &Cmd) -> RedisResult<Value>;
 
+    /// How many keys of any slots a script may be given.
+    fn breadth(&self) -> usize;
+
     /// What it is, without addresses.
     fn describe(&self) -> &'static str;
 }
@@ -101,6 +104,10 @@ impl<C: ConnectionLike + Clone + Send + Sync> Link for Single<C> {
 
     async fn call_node(&self, _: &str, command: &Cmd) -> RedisResult<Value> {
         self.call("", command).await
+    }
+
+    fn breadth(&self) -> usize {
+        512
     }
 
     fn describe(&self) -> &'static str {

@@ -23,13 +23,17 @@ impl Script {
 
     /// Begins a call: first the keys, all of one slot, then [`Call::with`].
     pub(crate) fn on<const N: usize>(&'static self, keys: [&str; N]) -> Call {
+        self.on_all(&keys)
+    }
+
+    /// The same for any number of keys.
+    pub(crate) fn on_all<K: AsRef<str>>(&'static self, keys: &[K]) -> Call {
         // With room for what usually follows.
-        let mut command = Cmd::with_capacity(N + 14, 1024);
-        command.arg("EVALSHA").arg(&self.hash).arg(N);
-        let [route, ..] = keys.as_slice() else { return Call { script: self, route: String::new(), command } };
-        let route = (*route).to_owned();
+        let mut command = Cmd::with_capacity(keys.len() + 14, 1024);
+        command.arg("EVALSHA").arg(&self.hash).arg(keys.len());
+        let route = keys.first().map(|key| key.as_ref().to_owned()).unwrap_or_default();
         for key in keys {
-            command.arg(key);
+            command.arg(key.as_ref());
         }
         Call { script: self, route, command }
     }
@@ -117,6 +121,7 @@ scripts! {
     RAISE = "order" "raise";
     RELEASE = "release";
     REPLACE = "live" "replace";
+    RERAISE = "order" "reraise";
     REVOKE = "live" "keep" "finish" "revoke";
     REVOKE_LISTED = "live" "keep" "finish" "revoke_listed";
     REVOKE_USER = "live" "keep" "finish" "revoke_user";

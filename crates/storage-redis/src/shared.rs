@@ -17,7 +17,7 @@ use crate::error::{Failure, Outcome};
 use crate::keys::Keys;
 use crate::link::{Link, Single};
 use crate::reply::{self, Reply};
-use crate::script::{self, Call};
+use crate::script;
 use crate::value::{self, Reader};
 
 /// How many tombstones are put up in one go: so that others get their turn on the connection.
@@ -104,10 +104,12 @@ impl RedisCache {
     }
 
     async fn put_up(&self, subjects: &[SharedSubject], life: Duration) -> Outcome<()> {
-        let mut calls = Vec::new();
+        let mut keys = Vec::new();
         for subject in subjects {
-            self.tombstones(*subject, millis(life).max(1), &mut calls);
+            self.tombstones(*subject, &mut keys);
         }
+        let life = millis(life).max(1);
+        let calls: Vec<_> = keys.chunks(self.link.breadth()).map(|keys| script::BURY.on_all(keys).with(life)).collect();
         if let [call] = calls.as_slice() {
             script::run(&*self.link, call).await?;
             return Ok(());
@@ -118,19 +120,18 @@ impl RedisCache {
         Ok(())
     }
 
-    fn tombstones(&self, subject: SharedSubject, life: i64, to: &mut Vec<Call>) {
+    fn tombstones(&self, subject: SharedSubject, to: &mut Vec<String>) {
         let everywhere = || (0..Shard::COUNT).map(|number| self.keys.shard(Shard::from_bits(number)));
-        let tombstone = |key: String| script::BURY.on([&*key]).with(life);
         match subject {
-            SharedSubject::Session(id) => to.push(tombstone(self.keys.shard(id.shard()).cached(id))),
+            SharedSubject::Session(id) => to.push(self.keys.shard(id.shard()).cached(id)),
             SharedSubject::User { locator, shard: Some(shard) } => {
-                to.push(tombstone(self.keys.shard(shard).buried(locator)));
+                to.push(self.keys.shard(shard).buried(locator));
             }
             SharedSubject::User { locator, .. } => {
-                to.extend(everywhere().map(|place| tombstone(place.buried(locator))));
+                to.extend(everywhere().map(|place| place.buried(locator)));
             }
             // Also whatever subjects there may be one day.
-            _ => to.extend(everywhere().map(|place| tombstone(place.all_buried()))),
+            _ => to.extend(everywhere().map(|place| place.all_buried())),
         }
     }
 }

@@ -14,11 +14,12 @@ use session_manager_core::storage::{
     OnceKey, Page, Purge, Purged, Query, RevocationFeed, Revoke, Revoked, SessionScan, Touch, TouchReport, Update,
     UpdateOutcome,
 };
-use session_manager_core::{Epochs, Result, SessionKey, SessionStorage, Snapshot, UserId};
+use session_manager_core::{Epochs, InvalidationBus, Result, SessionKey, SessionStorage, Snapshot, UserId};
 
 use crate::config::RedisStorageConfig;
 use crate::keys::Keys;
 use crate::link::{Link, Single};
+use crate::recent::Recent;
 
 /// Sessions in Redis, over the application's own connection.
 ///
@@ -43,6 +44,10 @@ pub struct RedisStorage {
     pub(crate) config: Arc<RedisStorageConfig>,
     /// One at a time looks for a lost epoch among its copies.
     pub(crate) recovering: Arc<Mutex<()>>,
+    /// What a failover must not undo.
+    pub(crate) recent: Arc<Recent>,
+    /// Where it is heard what others end.
+    pub(crate) bus: Option<Arc<dyn InvalidationBus>>,
 }
 
 impl RedisStorage {
@@ -83,9 +88,35 @@ impl RedisStorage {
         self
     }
 
+    /// The same storage over another connection, with its memory of what it ended: what the application makes when Sentinel has named
+    /// another primary and its connection does not follow by itself. Revocations and raised epochs go over the new connection too, until
+    /// [`acknowledging_over`](Self::acknowledging_over) gives them one of their own again.
+    pub fn moved_to<C>(&self, connection: C) -> Self
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        let link: Arc<dyn Link> = Arc::new(Single(connection));
+        Self { confirmed: Arc::clone(&link), link, ..self.clone() }
+    }
+
+    /// Hears on a bus what other nodes end, to end it again after a failover if they cannot. Whatever is polled from this storage's feed is
+    /// heard in any case. [`maintenance`](SessionStorage::maintenance) listens; the bus's own is for whoever runs the bus.
+    pub fn listening_to(mut self, bus: Arc<dyn InvalidationBus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
     fn over(link: Arc<dyn Link>, config: RedisStorageConfig) -> Result<Self> {
         let keys = Keys::new(&config.prefix)?;
-        Ok(Self { confirmed: Arc::clone(&link), link, keys, config: Arc::new(config), recovering: Arc::default() })
+        Ok(Self {
+            confirmed: Arc::clone(&link),
+            link,
+            keys,
+            config: Arc::new(config),
+            recovering: Arc::default(),
+            recent: Arc::default(),
+            bus: None,
+        })
     }
 }
 
@@ -178,6 +209,6 @@ impl SessionStorage for RedisStorage {
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
-        Some(self.repair_for_ever().boxed())
+        Some(self.work().boxed())
     }
 }

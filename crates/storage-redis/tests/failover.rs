@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{AsyncConnectionConfig, ConnectionAddr};
-use session_manager_core::storage::{AdvanceOutcome, Consistency, Revoke, RevokeTarget};
-use session_manager_core::{Actor, ErrorKind, RevocationReason, SessionStorage, Snapshot, State};
+use session_manager_core::storage::{
+    AdvanceOutcome, Consistency, Notice, OnLimit, Phase, Purge, PurgeScope, Revoke, RevokeTarget, Subject,
+};
+use session_manager_core::{
+    Actor, ErrorKind, InvalidationBus, LocalBus, RevocationReason, SessionStorage, Snapshot, State,
+};
 use session_manager_services::{Redis, RedisCluster, RedisSentinel};
 use session_manager_storage_redis::{Acknowledge, RedisStorage};
 use session_manager_testkit::{Fixture, user};
@@ -226,4 +230,147 @@ async fn a_slot_moves_under_traffic() {
     assert_eq!(lab.live_ids(&alice).await.len(), 1);
     assert_eq!(lab.revoke(RevokeTarget::User { user: alice.clone(), except: None }).await.sessions.len(), 1);
     assert_eq!(lab.state(&live).await, State::Revoked);
+}
+
+/// What is done to a session in the window, beside those of the other test.
+async fn end_in_every_way(storage: &RedisStorage, lab: &Fixture, sessions: &[Snapshot]) {
+    assert!(revoke(storage, lab, &sessions[0]).await);
+    lab.revoke(RevokeTarget::User { user: sessions[1].session.user_id.clone(), except: None }).await;
+    lab.bump_user(&sessions[2].session.user_id, None).await;
+    storage.purge(&Purge::new(PurgeScope::One(sessions[3].key()), 1, lab.now())).await.unwrap();
+    lab.login_within(&sessions[4].session.user_id, 1, OnLimit::EvictOldest).await;
+}
+
+/// A failover loses revocations that nobody waited for. The node that made them makes them again, and so does one that heard of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failover_undid_is_done_again() {
+    let mut group = RedisSentinel::start().unwrap();
+    let (storage, listener) = (on_primary(&mut group, false).await, on_primary(&mut group, false).await);
+    let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
+    let bystander = on_primary(&mut group, false).await.listening_to(Arc::clone(&bus));
+    let lab = Fixture::new(Arc::new(storage.clone()));
+    let mut sessions = Vec::new();
+    for number in 0..8 {
+        sessions.push(lab.login(&user(&format!("user {number}"))).await);
+    }
+    for node in [&storage, &listener, &bystander] {
+        assert_eq!(node.reapply_after_failover().await.unwrap(), 0, "there was none");
+    }
+    let listening = tokio::spawn({
+        let bystander = bystander.clone();
+        async move { bystander.maintenance().unwrap().await }
+    });
+    let primary = group.primary().unwrap();
+    let replica = 1 - primary;
+    group.nodes()[primary].command(&["WAIT", "1", "5000"]).unwrap();
+    group.nodes()[replica].pause().unwrap();
+    group.nodes()[primary].command(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
+
+    end_in_every_way(&storage, &lab, &sessions).await;
+    // Two more end by a node that dies: of one the feed tells, of the other the bus. Both are looked at before the failover.
+    let dying = on_primary(&mut group, false).await;
+    for (number, session) in sessions[5..7].iter().enumerate() {
+        let notice = |phase| Notice::new(Subject::Session(session.session.id), phase, lab.now());
+        assert!(revoke(&dying, &lab, session).await);
+        if number == 0 {
+            dying.feed().unwrap().announce(&[notice(Phase::Done)]).await.unwrap();
+        } else {
+            bus.publish(&notice(Phase::Done)).await.unwrap();
+        }
+    }
+    listener.feed().unwrap().since(None, 100, lab.now()).await.unwrap();
+    for node in [&listener, &bystander] {
+        assert_eq!(node.reapply_after_failover().await.unwrap(), 0);
+    }
+    // The maintenance may have taken the notice first, and looks at it.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    listening.abort();
+
+    group.nodes()[primary].kill().unwrap();
+    group.nodes()[replica].resume().unwrap();
+    assert_eq!(group.wait_for_primary_other_than(primary).unwrap(), replica);
+    let url = group.nodes()[replica].url();
+    let moved = storage.moved_to(connect(&url).await);
+    for session in &sessions {
+        assert_eq!(state(&moved, &lab, session).await, Some(State::Live), "the failover undid it");
+    }
+    assert_eq!(moved.reapply_after_failover().await.unwrap(), 6, "one of each, and a revoked user's epoch");
+    for (number, session) in sessions[..5].iter().enumerate() {
+        let state = state(&moved, &lab, session).await;
+        assert!(state.is_none_or(|state| !state.is_live()), "{number}: {state:?}");
+    }
+    let found = moved.read(&sessions[0].key(), Consistency::Latest).await.unwrap().unwrap();
+    let revocation = found.revocation().unwrap();
+    assert_eq!((&revocation.reason, revocation.at), (&RevocationReason::LOGOUT, lab.now()), "as it had ended");
+    assert_eq!(moved.reapply_after_failover().await.unwrap(), 0, "once");
+
+    // What the dead node had ended the others end, in the background.
+    for session in &sessions[5..7] {
+        assert_eq!(state(&moved, &lab, session).await, Some(State::Live));
+    }
+    assert_eq!(listener.moved_to(connect(&url).await).reapply_after_failover().await.unwrap(), 1);
+    let bystander = bystander.moved_to(connect(&url).await);
+    let working = tokio::spawn({
+        let bystander = bystander.clone();
+        async move { bystander.maintenance().unwrap().await }
+    });
+    let until = Instant::now() + Duration::from_secs(20);
+    while state(&moved, &lab, &sessions[6]).await == Some(State::Live) {
+        assert!(Instant::now() < until, "maintenance does it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    working.abort();
+    assert_eq!(state(&moved, &lab, &sessions[5]).await, Some(State::Revoked));
+    assert_eq!(state(&moved, &lab, &sessions[7]).await, Some(State::Live), "nobody else was signed out");
+}
+
+/// The same in a cluster: one of its primaries fails over, and what had been ended on it ends again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failover_in_a_cluster_undid_is_done_again() {
+    let mut cluster = RedisCluster::start().unwrap();
+    let client = ClusterClient::builder(cluster.urls()).response_timeout(Duration::from_secs(5)).build().unwrap();
+    let storage = RedisStorage::cluster(client.get_async_connection().await.unwrap(), config()).unwrap();
+    let lab = Fixture::new(Arc::new(storage.clone()));
+    let (one, other) = (lab.login(&user("alice")).await, lab.login(&user("alice")).await);
+    assert_eq!(storage.reapply_after_failover().await.unwrap(), 0);
+    let tag = format!("{{{:03x}}}", user("alice").shard().number());
+    let slot = match cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", &tag]).unwrap() {
+        session_manager_services::Reply::Integer(slot) => u16::try_from(slot).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let owner = cluster.owner_of(slot).unwrap();
+    cluster.nodes()[owner].command(&["WAIT", "1", "5000"]).unwrap();
+    let port = cluster.nodes()[owner].port().to_string();
+    let follows = |node: &Redis| {
+        let info = node.command(&["INFO", "replication"]).unwrap();
+        let info = info.text().unwrap().to_owned();
+        info.contains("role:slave") && info.contains(&format!("master_port:{port}"))
+    };
+    let replica = (0..6).find(|node| follows(&cluster.nodes()[*node])).unwrap();
+    cluster.nodes()[replica].pause().unwrap();
+    cluster.nodes()[owner].command(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
+    assert!(revoke(&storage, &lab, &one).await);
+    cluster.nodes()[owner].kill().unwrap();
+    cluster.nodes()[replica].resume().unwrap();
+    assert_eq!(cluster.wait_for_owner_other_than(owner, slot).unwrap(), replica);
+    // The client learns of the new primary by asking.
+    let until = Instant::now() + Duration::from_secs(30);
+    let before = loop {
+        match storage.read(&one.key(), Consistency::Latest).await {
+            Ok(found) => break found.map(|found| found.state(lab.now(), lab.live())),
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(before, Some(State::Live), "the failover undid it");
+    let again = loop {
+        match storage.reapply_after_failover().await {
+            Ok(again) => break again,
+            Err(error) => assert!(Instant::now() < until, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(again, 1);
+    assert_eq!(state(&storage, &lab, &one).await, Some(State::Revoked));
+    assert_eq!(state(&storage, &lab, &other).await, Some(State::Live));
 }

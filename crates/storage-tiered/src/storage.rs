@@ -73,8 +73,9 @@ impl TieredStorage {
     ///
     /// # Behaviour
     /// - It is asked after the cache of this process and before the durable storage; `max_entries(0)` leaves it alone.
-    /// - A change that may end something puts up a tombstone there before the durable storage is changed, and again after it. For
-    ///   [`TieredConfig::max_age`] and twice the [`TieredConfig::fill_timeout`] nothing of its subject is answered or filled in there.
+    /// - A change that may end something puts up a tombstone there before the durable storage is changed, and again after it where that took
+    ///   longer than [`TieredConfig::max_age`]. For that age and twice the [`TieredConfig::fill_timeout`] nothing of its subject is answered
+    ///   or filled in there.
     /// - Where it cannot be told, the change goes on; [`Revoked::binds_by`] and
     ///   [`Bumped::binds_by`](session_manager_core::storage::Bumped::binds_by) say by when it is known everywhere, this node passes the
     ///   cache by for that subject, and [`maintenance`](SessionStorage::maintenance) tries every second to bury it.

@@ -58,14 +58,12 @@ impl Tiers {
         }
         // An end without its beginning would count as the end of somebody else's change, who may just be ending the session.
         is_open = is_open || self.tell(subject, Phase::Intent).await;
-        let is_buried = if is_open {
-            future::join(self.tell(subject, Phase::Done), self.bury(&[about])).await.1
-        } else {
-            self.bury(&[about]).await
-        };
+        if is_open {
+            self.tell(subject, Phase::Done).await;
+        }
         // The first tombstone is enough as long as it stands for whoever was reading at the change.
         let stands = was_buried && clock.now() <= after(began_at, cache.config().max_age);
-        let is_known = is_buried || stands;
+        let is_known = stands || self.bury(&[about]).await;
         if !is_known {
             self.distrust(about);
         }

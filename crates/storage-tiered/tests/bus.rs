@@ -221,7 +221,8 @@ async fn wired(config: TieredConfig) -> (Lab, Fixture, Snapshot, Far, tokio::tas
 #[tokio::test]
 async fn what_cannot_be_published_is_done_and_counted() {
     let (lab, _, one, _far, _listening) = wired(config()).await;
-    lab.logout(&one).await;
+    let target = RevokeTarget::One { key: one.key(), owner: None };
+    assert_eq!(lab.revoke(target).await.binds_by, Some(lab.now() + MAX_AGE), "by then no node remembers anything else");
     assert_eq!(lab.seen(&one).await, State::Revoked);
     assert_eq!(lab.tiered.stats().unannounced, 4, "before and after the sign-in and the revocation");
 }

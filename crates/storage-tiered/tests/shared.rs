@@ -125,6 +125,18 @@ async fn the_tombstone_stands_before_the_durable_storage_is_changed() {
     assert!(!shelf.has(one.session.id));
     slow.release();
     revoking.await.unwrap();
+    // A change that takes longer than that protects is buried again: whoever was reading at it may still come.
+    let two = login(&lab, &shelf).await;
+    for (takes, again) in [(10_000, false), (10_001, true)] {
+        let mut slow = durable.pause_next(Method::Revoke);
+        let revoking = lab.revoking(&two);
+        slow.reached().await;
+        shelf.pass();
+        lab.tick(takes);
+        slow.release();
+        revoking.await.unwrap();
+        assert_eq!(shelf.tombstone(SharedSubject::Session(two.session.id)).is_some(), again, "{takes}");
+    }
 }
 
 #[tokio::test]
@@ -275,6 +287,10 @@ async fn failures_are_counted_and_reported() {
     shelf.set_out(true);
     lab.seen(&one).await;
     lab.logout(&one).await;
-    assert_eq!(meter.0.lock().unwrap().as_slice(), [Incident::SharedCacheFailed; 3], "a look, and two tombstones");
+    assert_eq!(
+        meter.0.lock().unwrap().as_slice(),
+        [Incident::SharedCacheFailed; 3],
+        "a look, and two attempts at a tombstone"
+    );
     assert_eq!(lab.tiered.stats().shared_failed, 3);
 }

@@ -1,5 +1,7 @@
--- KEYS: entry, or a user's or everybody's tombstone
+-- KEYS: entries, or users' or everybody's tombstones
 -- ARGV: milliseconds
 -- A tombstone is an empty string. One that stands longer stays.
-if call('GET', KEYS[1]) ~= '' or call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then call('SET', KEYS[1], '', 'PX', ARGV[1]) end
+for _, key in ipairs(KEYS) do
+  if call('GET', key) ~= '' or call('PTTL', key) < tonumber(ARGV[1]) then call('SET', key, '', 'PX', ARGV[1]) end
+end
 return 1

@@ -9,6 +9,7 @@ use session_manager_core::{Epochs, Error, ErrorKind, SessionId, UserId};
 use super::Aim;
 use crate::config::millis;
 use crate::error::{Failure, Outcome};
+use crate::recent::Deed;
 use crate::reply::Reply;
 use crate::script;
 use crate::storage::RedisStorage;
@@ -65,6 +66,9 @@ impl RedisStorage {
             };
             let (before, after, global, kept) = (reply.filled()?, reply.filled()?, reply.filled()?, reply.filled()?);
             let epoch = |record: Option<&[u8]>| record.map(|record| value::user_epoch(record, user)).transpose();
+            if let Some(raised) = epoch(after.as_deref())?.filter(|_| applied) {
+                self.recent.keep(Deed::Raised(user.clone(), epoch(before.as_deref())?, raised));
+            }
             let global_epoch = global.as_deref().map(value::global_epoch).transpose()?;
             let epochs = Epochs::new(epoch(after.as_deref())?, global_epoch);
             let kept = kept.map(|kept| value::snapshot(&kept, after.as_deref(), global.as_deref())).transpose()?;
@@ -129,6 +133,9 @@ impl RedisStorage {
                 continue;
             }
             let epochs = Epochs::new(None, Some(value::global_epoch(&record)?));
+            if applied {
+                self.recent.keep(Deed::RaisedAll(record));
+            }
             return Ok(bumped(Bumped::new(before, epochs, None, applied), confirmed));
         }
         Err(Failure::Answer("the copies of the global epoch outrun it"))

@@ -21,6 +21,7 @@ struct Settings {
 impl RedisStorage {
     pub(crate) async fn examine(&self, now: DateTime<Utc>) -> Outcome<Health> {
         let mut health = Health::well();
+        self.watch().await?;
         for node in self.link.nodes().await? {
             let server = self.link.call_node(&node, &command(&["INFO", "server"])).await?;
             if !new_enough(&field(&server, "redis_version").unwrap_or_default()) {

@@ -85,6 +85,8 @@ impl RedisStorage {
             if let Some(to) = places.get_mut(number) {
                 *to = place;
             }
+            // Somebody may have to end it again.
+            self.recent.hear(&notice);
             notices.push(notice);
         }
         Ok(FeedBatch::new(notices, encode(places), complete))

@@ -18,6 +18,9 @@ impl RedisStorage {
         // In another slot, and first: what is stored can be found by it from then on.
         self.point(session, request.now).await?;
         let outcome = self.insert_pointed(request).await?;
+        if let InsertOutcome::Inserted { evicted, .. } = &outcome {
+            self.recent.keep_ends(evicted);
+        }
         if let InsertOutcome::LimitReached { .. } = outcome
             && let Some(release) = self.release(session)
         {

@@ -4,6 +4,7 @@ mod bump;
 mod check;
 mod epochs;
 mod external;
+mod failover;
 mod feed;
 mod insert;
 mod list;

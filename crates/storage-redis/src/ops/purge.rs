@@ -6,12 +6,21 @@ use session_manager_core::{Error, ErrorKind};
 use super::ended;
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
+use crate::recent::Deed;
 use crate::reply::Reply;
 use crate::script;
 use crate::storage::RedisStorage;
 
 impl RedisStorage {
     pub(crate) async fn purge_scope(&self, request: &Purge) -> Outcome<Purged> {
+        let purged = self.remove(request).await?;
+        for one in &purged.sessions {
+            self.recent.keep(Deed::Removed(one.session.key()));
+        }
+        Ok(purged)
+    }
+
+    pub(crate) async fn remove(&self, request: &Purge) -> Outcome<Purged> {
         match &request.scope {
             // Keys go by their time to live, which nobody is told of.
             PurgeScope::EndedBefore(_) => Ok(Purged::default()),

@@ -6,6 +6,7 @@ use session_manager_core::{Error, ErrorKind, ExternalId, LivePolicy, SessionId, 
 use super::{Aim, ended};
 use crate::error::{Failure, Outcome};
 use crate::keys::name;
+use crate::recent::Deed;
 use crate::reply::{DONE, Reply};
 use crate::script;
 use crate::storage::RedisStorage;
@@ -16,8 +17,14 @@ const ATTEMPTS: u32 = 16;
 
 impl RedisStorage {
     pub(crate) async fn revoke_target(&self, request: &Revoke) -> Outcome<Revoked> {
+        let revoked = self.end(request).await?;
+        self.recent.keep_ends(&revoked.sessions);
+        Ok(revoked)
+    }
+
+    async fn end(&self, request: &Revoke) -> Outcome<Revoked> {
         match &request.target {
-            RevokeTarget::One { key, owner } => self.revoke_one(request, key, owner.as_ref()).await,
+            RevokeTarget::One { key, owner } => self.end_one(request, key, owner.as_ref()).await,
             RevokeTarget::User { user, except } => self.revoke_user(request, user, *except).await,
             RevokeTarget::External(external) => self.revoke_external(request, external).await,
             RevokeTarget::Matching { user: Some(user), filter } => self.revoke_matching(request, user, filter).await,
@@ -27,7 +34,7 @@ impl RedisStorage {
         }
     }
 
-    async fn revoke_one(&self, request: &Revoke, key: &SessionKey, owner: Option<&UserId>) -> Outcome<Revoked> {
+    pub(crate) async fn end_one(&self, request: &Revoke, key: &SessionKey, owner: Option<&UserId>) -> Outcome<Revoked> {
         let now = request.now();
         let note = value::note(&request.revocation);
         let owner = owner.map(|owner| owner.locator().as_bytes().to_vec()).unwrap_or_default();
@@ -67,7 +74,7 @@ impl RedisStorage {
             if holder.session.external.as_ref() != Some(external) {
                 continue;
             }
-            let one = self.revoke_one(request, &holder.key(), None).await?;
+            let one = self.end_one(request, &holder.key(), None).await?;
             all.already_ended = all.already_ended.saturating_add(one.already_ended);
             all.unconfirmed |= one.unconfirmed;
             all.sessions.extend(one.sessions);
@@ -96,7 +103,17 @@ impl RedisStorage {
                     self.restore_copy(user.shard()).await?;
                     aim.heal = false;
                 }
-                b"revoked" => return revoked(reply, request, 0, confirmed),
+                b"revoked" => {
+                    let (record, global) = (reply.filled()?, reply.filled()?);
+                    // Without an exception the epoch is raised too.
+                    if let Some(record) = record.as_deref().filter(|_| except.is_none()) {
+                        // Of another user with the same hash nothing was raised.
+                        if let Ok(epoch) = value::user_epoch(record, user) {
+                            self.recent.keep(Deed::Raised(user.clone(), Some(epoch), epoch.next()));
+                        }
+                    }
+                    return revoked(reply, record.as_deref(), global.as_deref(), request, 0, confirmed);
+                }
                 _ => return Err(Failure::Answer("revoke")),
             }
         }
@@ -128,7 +145,10 @@ impl RedisStorage {
             let mut reply = Reply::of(answer)?;
             match reply.word()?.as_slice() {
                 b"changed" => {}
-                b"revoked" => return revoked(reply, request, already, confirmed),
+                b"revoked" => {
+                    let (record, global) = (reply.filled()?, reply.filled()?);
+                    return revoked(reply, record.as_deref(), global.as_deref(), request, already, confirmed);
+                }
                 _ => return Err(Failure::Answer("revoke")),
             }
         }
@@ -138,9 +158,15 @@ impl RedisStorage {
     }
 }
 
-fn revoked(mut reply: Reply, request: &Revoke, already: u64, confirmed: bool) -> Outcome<Revoked> {
-    let (user, global) = (reply.filled()?, reply.filled()?);
-    let revoked = Revoked::new(ended(reply.rest(), user.as_deref(), global.as_deref(), request.now())?, already);
+fn revoked(
+    reply: Reply,
+    user: Option<&[u8]>,
+    global: Option<&[u8]>,
+    request: &Revoke,
+    already: u64,
+    confirmed: bool,
+) -> Outcome<Revoked> {
+    let revoked = Revoked::new(ended(reply.rest(), user, global, request.now())?, already);
     Ok(if confirmed { revoked } else { revoked.unconfirmed() })
 }
 
