@@ -29,9 +29,14 @@ macro_rules! on_each {
     };
 }
 
+#[path = "../operations/mod.rs"]
+mod operations;
+
 mod concurrency;
 mod conformance;
 mod mapping;
+mod relay;
+mod round_trips;
 mod schema;
 mod server;
 mod transaction;
