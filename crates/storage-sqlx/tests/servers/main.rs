@@ -40,3 +40,4 @@ mod round_trips;
 mod schema;
 mod server;
 mod transaction;
+mod users;

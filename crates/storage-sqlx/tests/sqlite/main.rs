@@ -14,3 +14,4 @@ mod listing;
 mod mapping;
 mod schema;
 mod transaction;
+mod users;
