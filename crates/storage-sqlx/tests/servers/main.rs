@@ -35,6 +35,7 @@ mod operations;
 mod concurrency;
 mod conformance;
 mod mapping;
+mod outages;
 mod relay;
 mod round_trips;
 mod schema;
