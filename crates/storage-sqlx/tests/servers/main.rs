@@ -41,4 +41,5 @@ mod round_trips;
 mod schema;
 mod server;
 mod transaction;
+mod transactions;
 mod users;
