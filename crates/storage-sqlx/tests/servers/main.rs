@@ -36,6 +36,7 @@ mod concurrency;
 mod conformance;
 mod mapping;
 mod outages;
+mod pooler;
 mod relay;
 mod round_trips;
 mod schema;
