@@ -4,6 +4,8 @@
 #[cfg(feature = "postgres")]
 mod bus;
 mod config;
+#[cfg(all(test, feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod decisions;
 mod details;
 mod dialect;
 mod draft;
