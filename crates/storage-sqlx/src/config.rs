@@ -1,13 +1,13 @@
 //! The mapping: which tables and columns of the application's the storage uses.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use session_manager_core::{Error, ErrorKind, Result};
 
 use crate::encoding::{AddressEncoding, IdEncoding, JsonEncoding, TimeEncoding, UserIdEncoding};
 use crate::field::{Field, Role};
 use crate::identifier::{TableName, checked};
+use crate::side_config::{EpochTable, FeedTable, OnceTable, UserEpochs};
 use crate::value::Kind;
 
 /// The application's session table: its name, its columns and how ids and times stand in them.
@@ -39,6 +39,7 @@ pub struct SessionTable {
     pub(crate) json: JsonEncoding,
     pub(crate) address: AddressEncoding,
     pub(crate) epochs: Option<EpochTable>,
+    pub(crate) users: Option<UserEpochs>,
     pub(crate) once: Option<OnceTable>,
     pub(crate) feed: Option<FeedTable>,
 }
@@ -61,6 +62,7 @@ impl SessionTable {
             json: JsonEncoding::default(),
             address: AddressEncoding::default(),
             epochs: None,
+            users: None,
             once: None,
             feed: None,
         }
@@ -128,6 +130,16 @@ impl SessionTable {
         self
     }
 
+    /// The users' epochs stand in columns of the application's users table; everybody's stays in the [`EpochTable`], which then has one row.
+    ///
+    /// # Behaviour
+    /// The application makes and removes the rows. A user without one cannot sign in
+    /// ([`ErrorKind::InvalidInput`](session_manager_core::ErrorKind::InvalidInput)), and one whose row is removed is signed out.
+    pub fn user_epochs(mut self, users: UserEpochs) -> Self {
+        self.users = Some(users);
+        self
+    }
+
     /// Where values are remembered once. Without, that is refused.
     pub fn once(mut self, table: OnceTable) -> Self {
         self.once = Some(table);
@@ -171,13 +183,18 @@ impl SessionTable {
         let tables = [
             Some(&self.table),
             self.epochs.as_ref().map(|t| &t.table),
+            self.users.as_ref().map(|t| &t.table),
             self.once.as_ref().map(|t| &t.table),
             self.feed.as_ref().map(|t| &t.table),
         ];
         for table in tables.into_iter().flatten() {
             TableName::parse(table)?;
         }
+        if self.users.is_some() && self.epochs.is_none() {
+            return Err(misconfigured("epochs in the users table need an epoch table too, for everybody's"));
+        }
         let epochs = self.epochs.iter().flat_map(EpochTable::names);
+        let epochs = epochs.chain(self.users.iter().flat_map(UserEpochs::names));
         let once = self.once.iter().flat_map(|once| [&once.key, &once.until]);
         let feed = self.feed.iter().flat_map(|feed| [&feed.seq, &feed.subject, &feed.phase, &feed.at, &feed.mark]);
         for name in epochs.chain(once).chain(feed) {
@@ -250,138 +267,6 @@ impl ExtraKind {
             Self::Boolean => Kind::Bool,
             Self::Uuid => Kind::Uuid,
         }
-    }
-}
-
-/// The table of epochs: one row for each user, and one with the subject `''` for everybody.
-#[derive(Clone, Debug)]
-pub struct EpochTable {
-    pub(crate) table: String,
-    pub(crate) subject: String,
-    pub(crate) incarnation: String,
-    pub(crate) version: String,
-    pub(crate) grace_until: String,
-    pub(crate) rotated_at: String,
-    pub(crate) seq: String,
-}
-
-impl EpochTable {
-    /// A table of this name with default column names.
-    pub fn new(table: impl Into<String>) -> Self {
-        Self {
-            table: table.into(),
-            subject: "subject".into(),
-            incarnation: "incarnation".into(),
-            version: "version".into(),
-            grace_until: "grace_until".into(),
-            rotated_at: "rotated_at".into(),
-            seq: "seq".into(),
-        }
-    }
-
-    /// Names the columns.
-    pub fn columns(mut self, names: EpochColumns<'_>) -> Self {
-        self.subject = names.subject.into();
-        self.incarnation = names.incarnation.into();
-        self.version = names.version.into();
-        self.grace_until = names.grace_until.into();
-        self.rotated_at = names.rotated_at.into();
-        self.seq = names.seq.into();
-        self
-    }
-
-    fn names(&self) -> [&String; 6] {
-        [&self.subject, &self.incarnation, &self.version, &self.grace_until, &self.rotated_at, &self.seq]
-    }
-}
-
-/// The names of an epoch table's columns.
-#[derive(Clone, Copy, Debug)]
-pub struct EpochColumns<'a> {
-    /// The user id as text, `''` for everybody: the primary key.
-    pub subject: &'a str,
-    /// A random number of 64 bits, as a signed integer of the same bits.
-    pub incarnation: &'a str,
-    /// Raised with every rotation.
-    pub version: &'a str,
-    /// The end of a global rotation's grace.
-    pub grace_until: &'a str,
-    /// When it was last raised.
-    pub rotated_at: &'a str,
-    /// Raised with every sign-in: the write by which a user's lock is taken.
-    pub seq: &'a str,
-}
-
-/// The table of values that are remembered once.
-#[derive(Clone, Debug)]
-pub struct OnceTable {
-    pub(crate) table: String,
-    pub(crate) key: String,
-    pub(crate) until: String,
-}
-
-impl OnceTable {
-    /// A table of this name with the columns `once_key` (the primary key) and `until`.
-    pub fn new(table: impl Into<String>) -> Self {
-        Self { table: table.into(), key: "once_key".into(), until: "until".into() }
-    }
-
-    /// Names the columns.
-    pub fn columns(mut self, key: impl Into<String>, until: impl Into<String>) -> Self {
-        (self.key, self.until) = (key.into(), until.into());
-        self
-    }
-}
-
-/// The table of announcements.
-#[derive(Clone, Debug)]
-pub struct FeedTable {
-    pub(crate) table: String,
-    pub(crate) seq: String,
-    pub(crate) subject: String,
-    pub(crate) phase: String,
-    pub(crate) at: String,
-    pub(crate) mark: String,
-    pub(crate) retention: Duration,
-}
-
-impl FeedTable {
-    /// A table of this name with the columns `seq` (a counter that never repeats: the primary key), `subject`, `phase` and `announced_at`.
-    pub fn new(table: impl Into<String>) -> Self {
-        Self {
-            table: table.into(),
-            seq: "seq".into(),
-            subject: "subject".into(),
-            phase: "phase".into(),
-            at: "announced_at".into(),
-            mark: "mark".into(),
-            retention: Duration::from_hours(1),
-        }
-    }
-
-    /// How long a clean-up leaves announcements where they are, an hour by default: longer than any access token lives.
-    pub const fn retention(mut self, retention: Duration) -> Self {
-        self.retention = retention;
-        self
-    }
-
-    /// Names the column by which announcements that commit late are not missed, `mark` by default: the transaction in PostgreSQL (`xid8`), the
-    /// server's clock in milliseconds in MySQL (`BIGINT`). SQLite, where nothing commits late, needs none.
-    pub fn mark(mut self, mark: impl Into<String>) -> Self {
-        self.mark = mark.into();
-        self
-    }
-
-    /// Names the columns.
-    pub fn columns(
-        mut self,
-        seq: impl Into<String>,
-        subject: impl Into<String>,
-        phase: impl Into<String>,
-        at: impl Into<String>,
-    ) -> Self {
-        (self.seq, self.subject, self.phase, self.at) = (seq.into(), subject.into(), phase.into(), at.into());
-        self
     }
 }
 

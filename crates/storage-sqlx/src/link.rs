@@ -1,6 +1,7 @@
 //! How an operation reaches the database: over the application's pool, or inside the application's transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use futures_util::lock::Mutex;
@@ -55,7 +56,10 @@ impl<DB: Dialect> Link<DB> for Pool<DB> {
         loop {
             match once(self, plan, operation, attempt).await {
                 // All of the step has been taken back. No pause: whoever won has what we waited for, and our next attempt waits for them.
-                Err(Failure::Overtaken { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(Failure::Overtaken { .. }) if attempt < ATTEMPTS => {
+                    plan.repeated.fetch_add(1, Ordering::Relaxed);
+                    attempt += 1;
+                }
                 Err(Failure::Overtaken { code } | Failure::Waited { code }) => return Err(Failure::Busy { code }),
                 outcome => return outcome,
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,12 +11,16 @@ use session_manager_core::{LivePolicy, Result, Snapshot, UserId};
 
 use crate::config::SessionTable;
 use crate::dialect::Dialect;
+use crate::draft::Draft;
 use crate::encoding::AddressEncoding;
+use crate::epoch_names::EpochNames;
+use crate::epoch_plan::EpochPlan;
 use crate::error::Failure;
 use crate::field::Field;
 use crate::identifier::TableName;
+use crate::quick_plan::QuickPlan;
 use crate::record::{self, Column};
-use crate::side_tables::{EpochPlan, FeedPlan, OncePlan, epoch_plan, feed_plan, once_plan};
+use crate::side_tables::{FeedPlan, OncePlan, feed_plan, once_plan};
 use crate::statement::Text;
 use crate::value::{Row, Value};
 
@@ -28,6 +33,8 @@ pub struct Plan {
     pub(crate) live: LivePolicy,
     pub(crate) written: Vec<Column>,
     read: Vec<Column>,
+    /// What [`Plan::revise`] writes: all but what a touch moves.
+    revised: Vec<Column>,
     names: BTreeMap<Field, String>,
     /// `SELECT … FROM …` with both epochs; the session is `s`.
     pub(crate) select: String,
@@ -35,6 +42,8 @@ pub struct Plan {
     pub(crate) from: String,
     /// The condition that a session lives; its three `?` are [`Plan::live_values`].
     pub(crate) is_live: String,
+    /// The same for a touch of several, which joins no epochs; its `?` are [`Plan::touch_values`].
+    pub(crate) and_lives: String,
     pub(crate) read_one: Arc<str>,
     /// The same inside the application's transaction, as it is now.
     pub(crate) read_fresh: Arc<str>,
@@ -42,17 +51,23 @@ pub struct Plan {
     pub(crate) lock_one: Option<Arc<str>>,
     /// The operator by which an address lies in a network, where the column's type has one.
     pub(crate) in_network: Option<&'static str>,
+    /// How often a step of ours was given up in favour of another and run again.
+    pub(crate) repeated: Arc<AtomicU64>,
     /// Whether statements are kept prepared on their connection.
     pub(crate) prepared: bool,
     pub(crate) insert: Arc<str>,
     pub(crate) replace: Arc<str>,
+    /// Writes back what was read, if nobody else has changed it since; its values are [`Plan::revised_values`]. `None` where columns of the
+    /// application's own would be written too, which tell nobody of their changes.
+    pub(crate) revise: Option<Arc<str>>,
     pub(crate) advance: Arc<str>,
-    /// The whole step of a refresh in one statement, where the database can.
-    pub(crate) advance_at_once: Option<Arc<str>>,
+    pub(crate) advance_if: Arc<str>,
+    pub(crate) end_one: Arc<str>,
+    /// Whole steps at once, where the database returns what it has changed.
+    pub(crate) quick: Option<QuickPlan>,
     pub(crate) touch: Arc<str>,
     /// The same for many sessions in one statement, where the database can.
     pub(crate) touch_many: Option<Arc<str>>,
-    pub(crate) remove_one: Arc<str>,
     pub(crate) claim: Option<Arc<str>>,
     pub(crate) epochs: Option<EpochPlan>,
     pub(crate) once: Option<OncePlan>,
@@ -67,16 +82,17 @@ impl Plan {
         let names: BTreeMap<_, _> = mapping.columns.iter().map(|(field, name)| (*field, DB::quote(name))).collect();
         let written = record::columns(&mapping);
         let read: Vec<_> = written.iter().filter(|column| record::is_read(column)).cloned().collect();
-        let draft = Draft { table: &table, names: &names, mapping: &mapping };
-        let epoch_table = mapping
-            .epochs
-            .as_ref()
-            .map(|epochs| TableName::parse(&epochs.table))
-            .transpose()?
-            .map(|name| quoted::<DB>(&name));
-        let from = draft.from::<DB>(epoch_table.as_deref());
-        let is_live = draft.is_live::<DB>();
-        let select = draft.select::<DB>(&read, &from);
+        let revised: Vec<_> = written
+            .iter()
+            .filter(|column| !matches!(column, Column::Own(Field::Id | Field::LastActivity | Field::IdleExpiresAt, _)))
+            .cloned()
+            .collect();
+        let names_of_epochs = EpochNames::new::<DB>(&mapping)?;
+        let draft =
+            Draft { table: &table, names: &names, mapping: &mapping, epochs: names_of_epochs.as_ref(), read: &read };
+        let from = draft.from::<DB>();
+        let is_live = draft.is_live(false);
+        let select = format!("SELECT {}{from}", draft.selected::<DB>().join(", "));
         let by_id = |suffix: &str| {
             Text::<DB>::new(&select)
                 .push(" WHERE s.")
@@ -88,22 +104,28 @@ impl Plan {
         };
         let once = mapping.once.as_ref().map(once_plan::<DB>).transpose()?;
         let feed = mapping.feed.as_ref().map(feed_plan::<DB>).transpose()?;
-        let epochs =
-            mapping.epochs.as_ref().zip(epoch_table.as_deref()).map(|(epochs, table)| epoch_plan::<DB>(epochs, table));
+        let epochs = names_of_epochs.as_ref().map(|names| {
+            let live = format!("SELECT COUNT(*){from} WHERE s.{} = ? AND {is_live}", draft.name(Field::UserId));
+            EpochPlan::new::<DB>(names, &live)
+        });
         Ok(Self {
             live: if epochs.is_some() { LivePolicy::TRACKED } else { LivePolicy::UNTRACKED },
             read_one: by_id(""),
             read_fresh: by_id(DB::FRESH_READ),
             lock_one: DB::ROW_LOCK.map(|lock| draft.lock_one::<DB>(lock)),
             in_network: DB::IN_NETWORK.filter(|_| mapping.address == AddressEncoding::Inet),
+            repeated: Arc::default(),
             prepared: true,
-            insert: insert::<DB>(&table, &written),
+            insert: draft.insert::<DB>(&written),
             replace: draft.replace::<DB>(&written),
+            revise: mapping.extras.is_empty().then(|| draft.revise::<DB>(&revised)),
             advance: draft.advance::<DB>(),
-            advance_at_once: draft.advance_at_once::<DB>(epoch_table.as_deref(), &is_live, &read),
-            touch: draft.touch::<DB>(epoch_table.as_deref(), &is_live),
-            touch_many: DB::HAS_ARRAYS.then(|| draft.touch_many::<DB>(epoch_table.as_deref(), &is_live)),
-            remove_one: draft.remove_one::<DB>(),
+            advance_if: draft.advance_if::<DB>(),
+            end_one: draft.end_one::<DB>(),
+            quick: QuickPlan::new::<DB>(&draft, &written),
+            and_lives: draft.touched::<DB>(),
+            touch: draft.touch::<DB>(),
+            touch_many: DB::HAS_ARRAYS.then(|| draft.touch_many::<DB>()),
             claim: DB::claim(&table).map(Into::into),
             epochs,
             once,
@@ -113,6 +135,7 @@ impl Plan {
             is_live,
             written,
             read,
+            revised,
             names,
             table,
             mapping,
@@ -162,6 +185,13 @@ impl Plan {
     pub(crate) fn values(&self, snapshot: &Snapshot) -> Result<Vec<Value>, Failure> {
         record::encode(&self.mapping, &self.written, &snapshot.record())
     }
+
+    /// The values of [`Plan::revise`] for a change of a session that had this version.
+    pub(crate) fn revised_values(&self, snapshot: &Snapshot, version: u64) -> Result<Vec<Value>, Failure> {
+        let mut values = record::encode(&self.mapping, &self.revised, &snapshot.record())?;
+        values.extend([self.mapping.id.encode(snapshot.session.id), version.into()]);
+        Ok(values)
+    }
 }
 
 /// Quotes a table's name.
@@ -170,181 +200,4 @@ pub(crate) fn quoted<DB: Dialect>(name: &TableName) -> String {
         Some(schema) => format!("{}.{}", DB::quote(schema), DB::quote(&name.name)),
         None => DB::quote(&name.name),
     }
-}
-
-/// What the statements on the session table are made of.
-struct Draft<'a> {
-    table: &'a str,
-    names: &'a BTreeMap<Field, String>,
-    mapping: &'a SessionTable,
-}
-
-impl Draft<'_> {
-    fn name(&self, field: Field) -> &str {
-        self.names.get(&field).map_or("", String::as_str)
-    }
-
-    fn from<DB: Dialect>(&self, epoch_table: Option<&str>) -> String {
-        let Some((epochs, table)) = self.mapping.epochs.as_ref().zip(epoch_table) else {
-            return format!(" FROM {} AS s", self.table);
-        };
-        let subject = DB::quote(&epochs.subject);
-        let user = DB::subject(&format!("s.{}", self.name(Field::UserId)), self.mapping.user_id);
-        format!(
-            " FROM {} AS s LEFT JOIN {table} AS u ON u.{subject} = {user} LEFT JOIN {table} AS g ON g.{subject} = ''",
-            self.table
-        )
-    }
-
-    fn select<DB: Dialect>(&self, read: &[Column], from: &str) -> String {
-        let mut columns: Vec<_> = read.iter().map(|column| format!("s.{}", DB::quote(column.name()))).collect();
-        if let Some(epochs) = &self.mapping.epochs {
-            let (incarnation, version) = (DB::quote(&epochs.incarnation), DB::quote(&epochs.version));
-            columns.extend([
-                format!("u.{incarnation}"),
-                format!("u.{version}"),
-                format!("g.{incarnation}"),
-                format!("g.{version}"),
-            ]);
-            columns.extend([&epochs.grace_until, &epochs.rotated_at].map(|name| format!("g.{}", DB::quote(name))));
-        }
-        format!("SELECT {}{from}", columns.join(", "))
-    }
-
-    /// The SQL of `Snapshot::state` being `Live`.
-    fn is_live<DB: Dialect>(&self) -> String {
-        let [revoked, expires, idle] =
-            [Field::RevokedAt, Field::ExpiresAt, Field::IdleExpiresAt].map(|field| self.name(field));
-        let mut condition = format!("s.{revoked} IS NULL AND s.{expires} > ? AND s.{idle} > ?");
-        if let Some(epochs) = &self.mapping.epochs {
-            let (incarnation, version) = (DB::quote(&epochs.incarnation), DB::quote(&epochs.version));
-            let grace = DB::quote(&epochs.grace_until);
-            let fields = [Field::UserIncarnation, Field::UserVersion, Field::GlobalIncarnation, Field::GlobalVersion];
-            let [ui, uv, gi, gv] = fields.map(|field| self.name(field));
-            condition = format!(
-                "{condition} AND s.{ui} = u.{incarnation} AND s.{uv} = u.{version} AND s.{gi} = g.{incarnation} \
-                AND (s.{gv} = g.{version} OR (s.{gv} + 1 = g.{version} AND g.{grace} > ?))"
-            );
-        }
-        condition
-    }
-
-    fn lock_one<DB: Dialect>(&self, lock: &str) -> Arc<str> {
-        let id = self.name(Field::Id);
-        let text = Text::<DB>::new(format!("SELECT s.{id} FROM {} AS s WHERE s.{id} = ", self.table));
-        text.parameter().push(lock).done()
-    }
-
-    fn remove_one<DB: Dialect>(&self) -> Arc<str> {
-        let text = Text::<DB>::new(format!("DELETE FROM {} WHERE {} = ", self.table, self.name(Field::Id)));
-        text.parameter().done()
-    }
-
-    fn replace<DB: Dialect>(&self, written: &[Column]) -> Arc<str> {
-        let names: Vec<_> = written.iter().map(|column| DB::quote(column.name())).collect();
-        let text = Text::<DB>::new(format!("UPDATE {} SET ", self.table)).assignments(names.iter().map(String::as_str));
-        text.push(" WHERE ").push(self.name(Field::Id)).push(" = ").parameter().done()
-    }
-
-    fn advance<DB: Dialect>(&self) -> Arc<str> {
-        let fields = [Field::Generation, Field::RotatedAt, Field::PreviousRotatedAt, Field::Version];
-        let text =
-            Text::<DB>::new(format!("UPDATE {} SET ", self.table)).assignments(fields.map(|field| self.name(field)));
-        text.push(" WHERE ").push(self.name(Field::Id)).push(" = ").parameter().done()
-    }
-
-    /// Last activity, idle deadline, id, the time before which the stored activity lies, then the values of the live condition.
-    fn touch<DB: Dialect>(&self, epoch_table: Option<&str>, is_live: &str) -> Arc<str> {
-        let [last, idle, expires, id] =
-            [Field::LastActivity, Field::IdleExpiresAt, Field::ExpiresAt, Field::Id].map(|field| self.name(field));
-        let text =
-            Text::<DB>::new(format!("UPDATE {} AS s{} SET {last} = ", self.table, DB::BY_PRIMARY_KEY)).parameter();
-        let text = text.push(&format!(", {idle} = {}({idle}, {}({expires}, ", DB::GREATEST, DB::LEAST)).parameter();
-        let text = text.push(&format!(")) WHERE s.{id} = ")).parameter().push(&format!(" AND s.{last} < ")).parameter();
-        if DB::TOUCH_FINDS_FIRST {
-            let [revoked, expires, idle] =
-                [Field::RevokedAt, Field::ExpiresAt, Field::IdleExpiresAt].map(|field| self.name(field));
-            let open = format!(" AND s.{revoked} IS NULL AND s.{expires} > ? AND s.{idle} > ?");
-            return text.condition(&open).done();
-        }
-        self.and_lives(text, epoch_table, is_live).done()
-    }
-
-    /// Arrays of ids, last activities, idle deadlines and the times before which the stored activities lie, then the values of the live
-    /// condition. The rows are locked in the order of their ids, as everywhere.
-    fn touch_many<DB: Dialect>(&self, epoch_table: Option<&str>, is_live: &str) -> Arc<str> {
-        let [last, idle, expires, id] =
-            [Field::LastActivity, Field::IdleExpiresAt, Field::ExpiresAt, Field::Id].map(|field| self.name(field));
-        let mut text = Text::<DB>::new(format!(
-            "WITH held AS (SELECT s.{id} AS id, b.seen, b.idle, b.stale FROM {} AS s JOIN unnest(",
-            self.table
-        ));
-        for number in 0..4 {
-            text = text.push(if number == 0 { "" } else { ", " }).parameter();
-        }
-        let text = text.push(&format!(
-            ") AS b (id, seen, idle, stale) ON s.{id} = b.id WHERE s.{last} < b.stale ORDER BY s.{id} FOR UPDATE OF s) \
-            UPDATE {} AS s SET {last} = held.seen, {idle} = {}(s.{idle}, {}(s.{expires}, held.idle)) \
-            FROM held WHERE s.{id} = held.id AND s.{last} < held.stale",
-            self.table,
-            DB::GREATEST,
-            DB::LEAST
-        ));
-        self.and_lives(text, epoch_table, is_live).done()
-    }
-
-    /// Id, generation, the next generation and its time are the parameters, then the values of the live condition.
-    fn advance_at_once<DB: Dialect>(
-        &self,
-        epoch_table: Option<&str>,
-        is_live: &str,
-        read: &[Column],
-    ) -> Option<Arc<str>> {
-        let returned = DB::returned(self.table)?;
-        let fields = [Field::Generation, Field::RotatedAt, Field::PreviousRotatedAt, Field::Version, Field::Id];
-        let [generation, rotated_at, previous, version, id] = fields.map(|field| self.name(field));
-        let floor = self.name(Field::Floor);
-        let text = Text::<DB>::new(format!(
-            "UPDATE {} AS s SET {previous} = {rotated_at}, {version} = {version} + 1, {generation} = ",
-            self.table
-        ));
-        let text = text.parameter().push(&format!(", {rotated_at} = ")).parameter();
-        let text =
-            text.push(&format!(" WHERE s.{id} = ")).parameter().push(&format!(" AND s.{generation} = ")).parameter();
-        let text = text.push(&format!(" AND s.{floor} <= s.{generation}"));
-        let mut columns: Vec<_> = read.iter().map(|column| DB::quote(column.name())).collect();
-        if let Some((epochs, table)) = self.mapping.epochs.as_ref().zip(epoch_table) {
-            let subject = DB::quote(&epochs.subject);
-            let user = DB::subject(&format!("{returned}.{}", self.name(Field::UserId)), self.mapping.user_id);
-            let of = |whose: &str, name: &str| {
-                format!("(SELECT e.{} FROM {table} AS e WHERE e.{subject} = {whose})", DB::quote(name))
-            };
-            columns.extend([&epochs.incarnation, &epochs.version].map(|name| of(&user, name)));
-            let global = [&epochs.incarnation, &epochs.version, &epochs.grace_until, &epochs.rotated_at];
-            columns.extend(global.map(|name| of("''", name)));
-        }
-        Some(self.and_lives(text, epoch_table, is_live).push(" RETURNING ").push(&columns.join(", ")).done())
-    }
-
-    /// The condition that the session lives, for a statement that joins no epochs.
-    fn and_lives<DB: Dialect>(&self, text: Text<DB>, epoch_table: Option<&str>, is_live: &str) -> Text<DB> {
-        let Some((epochs, table)) = self.mapping.epochs.as_ref().zip(epoch_table) else {
-            return text.push(" AND ").condition(is_live);
-        };
-        let subject = DB::quote(&epochs.subject);
-        let user = DB::subject(&format!("s.{}", self.name(Field::UserId)), self.mapping.user_id);
-        let joined = format!("{table} AS u JOIN {table} AS g ON g.{subject} = ''");
-        text.push(&format!(" AND EXISTS (SELECT 1 FROM {joined} WHERE u.{subject} = {user} AND "))
-            .condition(is_live)
-            .push(")")
-    }
-}
-
-fn insert<DB: Dialect>(table: &str, written: &[Column]) -> Arc<str> {
-    let names: Vec<_> = written.iter().map(|column| DB::quote(column.name())).collect();
-    let mut text = Text::<DB>::new(format!("INSERT INTO {table} ({}) VALUES (", names.join(", ")));
-    for number in 0..names.len() {
-        text = text.push(if number == 0 { "" } else { ", " }).parameter();
-    }
-    text.push(")").done()
 }

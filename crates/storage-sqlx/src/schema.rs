@@ -4,6 +4,7 @@ use session_manager_core::storage::{Health, Severity};
 
 use crate::dialect::Dialect;
 use crate::error::{Failure, classify};
+use crate::field::Field;
 use crate::plan::Plan;
 use crate::spec::{ColumnSpec, IndexSpec, Part, TableSpec, tables};
 use crate::value::Kind;
@@ -42,16 +43,38 @@ pub(crate) struct LiveIndex {
 /// Compares all tables of a mapping.
 pub(crate) async fn check_schema<DB: Dialect>(plan: &Plan, connection: &mut DB::Connection) -> Result<Health, Failure> {
     let mut health = Health::well();
+    let mut collations = Vec::new();
     for spec in tables::<DB>(&plan.mapping)? {
         let compared: Vec<_> =
             spec.columns.iter().filter(|column| column.compared.is_some()).map(|column| column.name.clone()).collect();
         let described = DB::describe(connection, spec.name.schema.as_deref(), &spec.name.name, &compared).await;
         health = match described.map_err(classify::<DB>)? {
-            Some(live) => compare::<DB>(health, &spec, &live),
+            Some(live) => {
+                collations.extend(user_collation::<DB>(plan, &spec, &live));
+                compare::<DB>(health, &spec, &live)
+            }
             None => health.finding(Severity::Error, format!("table {} is missing", spec.name)),
         };
     }
+    if let [(sessions, one), (users, other)] = collations.as_slice()
+        && one != other
+    {
+        let message = format!("column {sessions} has collation {one}, column {users} {other}: they cannot be compared");
+        health = health.finding(Severity::Error, message);
+    }
     Ok(health)
+}
+
+/// The column that holds user ids as they are joined with a users table, and its collation, where the database tells.
+fn user_collation<DB: Dialect>(plan: &Plan, spec: &TableSpec, live: &LiveTable) -> Option<(String, String)> {
+    let users = plan.mapping.users.as_ref()?;
+    let is_sessions = spec.name.to_string() == plan.mapping.table;
+    let column = if is_sessions { plan.mapping.columns.get(&Field::UserId)? } else { &users.key };
+    if !is_sessions && !spec.is_the_applications {
+        return None;
+    }
+    let found = live.columns.iter().find(|found| DB::same_name(&found.name, column))?;
+    Some((format!("{}.{column}", spec.name), found.collated.clone()?))
 }
 
 fn compare<DB: Dialect>(mut health: Health, spec: &TableSpec, live: &LiveTable) -> Health {
@@ -60,7 +83,7 @@ fn compare<DB: Dialect>(mut health: Health, spec: &TableSpec, live: &LiveTable) 
     }
     for column in &live.columns {
         let unknown = !spec.columns.iter().any(|known| DB::same_name(&known.name, &column.name));
-        if unknown && column.not_null && !column.has_default {
+        if unknown && column.not_null && !column.has_default && !spec.is_the_applications {
             let message = format!(
                 "column {}.{} is NOT NULL without a default and not mapped: no session can be added",
                 spec.name, column.name

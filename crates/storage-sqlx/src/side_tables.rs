@@ -1,37 +1,20 @@
-//! The statements on the tables beside the sessions: epochs, values remembered once, announcements.
+//! The statements on the tables of values remembered once and of announcements.
 
 use std::sync::Arc;
 
 use session_manager_core::Result;
 
-use crate::config::{EpochTable, FeedTable, OnceTable};
 use crate::dialect::Dialect;
 use crate::identifier::TableName;
 use crate::plan::quoted;
+use crate::side_config::{FeedTable, OnceTable};
 use crate::statement::Text;
-
-/// The statements on the epoch table.
-#[derive(Clone, Debug)]
-pub(crate) struct EpochPlan {
-    /// Creates the record of (subject, incarnation) or raises its `seq`: takes the lock.
-    pub(crate) lock_or_create: Arc<str>,
-    /// Raises `seq` of a subject's record, if there is one: takes the lock.
-    pub(crate) lock: Arc<str>,
-    /// Creates the record of (subject, incarnation) if there is none.
-    pub(crate) create: Arc<str>,
-    /// Reads the records of a subject and of everybody.
-    pub(crate) read: Arc<str>,
-    /// The same inside the application's transaction, as they are now.
-    pub(crate) read_fresh: Arc<str>,
-    /// Writes incarnation, version, grace and rotation time of a subject.
-    pub(crate) write: Arc<str>,
-}
 
 /// The statements on the table of values remembered once.
 #[derive(Clone, Debug)]
 pub(crate) struct OncePlan {
-    /// Forgets (key, time) if it was remembered until then at most, where one statement does not do both.
-    pub(crate) forget: Option<Arc<str>>,
+    /// Remembers (until, key) again if it was remembered until the third parameter at most, where one statement does not do both.
+    pub(crate) again: Option<Arc<str>>,
     /// Remembers (key, until), if it was not remembered at the third parameter.
     pub(crate) remember: Arc<str>,
     pub(crate) garbage: Garbage,
@@ -55,45 +38,21 @@ pub(crate) struct Garbage {
     pub(crate) find: Arc<str>,
     /// `DELETE FROM … WHERE key`.
     pub(crate) remove: String,
+    /// Both in one statement, where the database can.
+    pub(crate) sweep: Option<Arc<str>>,
 }
 
 impl Garbage {
     fn of<DB: Dialect>(table: &str, key: &str, time: &str) -> Self {
         let find = Text::<DB>::new(format!("SELECT {key} FROM {table} WHERE {time} <= ")).parameter().push(" LIMIT ");
         let find = find.parameter().push(DB::ROW_LOCK_SKIPPING).done();
-        Self { find, remove: format!("DELETE FROM {table} WHERE {key}") }
-    }
-}
-
-pub(crate) fn epoch_plan<DB: Dialect>(epochs: &EpochTable, table: &str) -> EpochPlan {
-    let names =
-        [&epochs.subject, &epochs.incarnation, &epochs.version, &epochs.seq, &epochs.grace_until, &epochs.rotated_at];
-    let [subject, incarnation, version, seq, grace_until, rotated_at] = names.map(|name| DB::quote(name));
-    let create = || {
-        let text =
-            Text::<DB>::new(format!("INSERT INTO {table} ({subject}, {incarnation}, {version}, {seq}) VALUES ("));
-        text.parameter().push(", ").parameter().push(", 1, 1)")
-    };
-    let bare = table.rsplit('.').next().unwrap_or(table);
-    let raise = format!("{seq} = {bare}.{seq} + 1");
-    let read = |suffix| {
-        let columns = format!("{subject}, {incarnation}, {version}, {grace_until}, {rotated_at}, {seq}");
-        let text = Text::<DB>::new(format!("SELECT {columns} FROM {table} WHERE {subject} IN ('', "));
-        text.parameter().push(")").push(suffix).done()
-    };
-    let write = Text::<DB>::new(format!("UPDATE {table} SET ")).assignments([
-        incarnation.as_str(),
-        &version,
-        &grace_until,
-        &rotated_at,
-    ]);
-    EpochPlan {
-        lock_or_create: create().push(&DB::on_conflict_update(table, &subject, &raise)).done(),
-        lock: Text::<DB>::new(format!("UPDATE {table} SET {seq} = {seq} + 1 WHERE {subject} = ")).parameter().done(),
-        create: create().push(&DB::on_conflict_keep(table, &subject, &seq)).done(),
-        read: read(""),
-        read_fresh: read(DB::FRESH_READ),
-        write: write.push(&format!(", {seq} = {seq} + 1 WHERE {subject} = ")).parameter().done(),
+        let sweep = DB::RETURNS.then(|| {
+            let text =
+                Text::<DB>::new(format!("WITH old AS (SELECT {key} AS k FROM {table} WHERE {time} <= ")).parameter();
+            let text = text.push(" LIMIT ").parameter().push(DB::ROW_LOCK_SKIPPING);
+            text.push(&format!(") DELETE FROM {table} WHERE {key} IN (SELECT old.k FROM old)")).done()
+        });
+        Self { find, remove: format!("DELETE FROM {table} WHERE {key}"), sweep }
     }
 }
 
@@ -106,12 +65,12 @@ pub(crate) fn once_plan<DB: Dialect>(once: &OnceTable) -> Result<OncePlan> {
         .parameter()
         .push(")");
     let replace = DB::on_conflict_replace_if(&table, &key, &until, &DB::placeholder(3));
-    let forget = replace.is_none().then(|| {
-        let forget = Text::<DB>::new(format!("DELETE FROM {table} WHERE {key} = ")).parameter();
-        forget.push(&format!(" AND {until} <= ")).parameter().done()
+    let again = replace.is_none().then(|| {
+        let again = Text::<DB>::new(format!("UPDATE {table} SET {until} = ")).parameter();
+        again.push(&format!(" WHERE {key} = ")).parameter().push(&format!(" AND {until} <= ")).parameter().done()
     });
     let remember = text.push(&replace.unwrap_or_default()).done();
-    Ok(OncePlan { forget, remember, garbage: Garbage::of::<DB>(&table, &key, &until) })
+    Ok(OncePlan { again, remember, garbage: Garbage::of::<DB>(&table, &key, &until) })
 }
 
 pub(crate) fn feed_plan<DB: Dialect>(feed: &FeedTable) -> Result<FeedPlan> {

@@ -15,6 +15,8 @@ pub(crate) struct TableSpec {
     pub(crate) columns: Vec<ColumnSpec>,
     pub(crate) key: String,
     pub(crate) indexes: Vec<IndexSpec>,
+    /// The application adds its rows: it may have any other columns, and is there before us.
+    pub(crate) is_the_applications: bool,
 }
 
 /// A column.
@@ -76,6 +78,20 @@ pub(crate) fn tables<DB: Dialect>(mapping: &SessionTable) -> Result<Vec<TableSpe
             ],
             key: epochs.subject.clone(),
             indexes: Vec::new(),
+            is_the_applications: false,
+        });
+    }
+    if let Some(users) = &mapping.users {
+        let kind = mapping.user_id.kind();
+        let key = ColumnSpec { compared: (kind == Kind::Text).then_some(USER_ID), ..ColumnSpec::new(&users.key, kind) };
+        let numbers = [&users.incarnation, &users.version, &users.seq];
+        let numbers = numbers.map(|name| ColumnSpec::new(name, Kind::Int).nullable());
+        tables.push(TableSpec {
+            name: TableName::parse(&users.table)?,
+            columns: std::iter::once(key).chain(numbers).collect(),
+            key: users.key.clone(),
+            indexes: Vec::new(),
+            is_the_applications: true,
         });
     }
     if let Some(once) = &mapping.once {
@@ -84,6 +100,7 @@ pub(crate) fn tables<DB: Dialect>(mapping: &SessionTable) -> Result<Vec<TableSpe
             columns: vec![ColumnSpec::new(&once.key, Kind::Text).compared(64), time(&once.until)],
             key: once.key.clone(),
             indexes: vec![IndexSpec::on("until", [&once.until], "clean-up")],
+            is_the_applications: false,
         });
     }
     if let Some(feed) = &mapping.feed {
@@ -98,6 +115,7 @@ pub(crate) fn tables<DB: Dialect>(mapping: &SessionTable) -> Result<Vec<TableSpe
             columns: [seq].into_iter().chain(columns).chain([time(&feed.at)]).chain(mark).collect(),
             key: feed.seq.clone(),
             indexes: [IndexSpec::on("at", [&feed.at], "clean-up")].into_iter().chain(marked).collect(),
+            is_the_applications: false,
         });
     }
     Ok(tables)
@@ -143,7 +161,8 @@ fn sessions(mapping: &SessionTable) -> Result<TableSpec> {
         let index = IndexSpec::on("external", [&issuer, &sid], "finding sessions by their external id");
         indexes.push(IndexSpec { shared: true, partial: Some(sid), ..index });
     }
-    Ok(TableSpec { name: TableName::parse(&mapping.table)?, columns: columns.collect(), key: id, indexes })
+    let (name, columns) = (TableName::parse(&mapping.table)?, columns.collect());
+    Ok(TableSpec { name, columns, key: id, indexes, is_the_applications: false })
 }
 
 /// Times as text are compared too.
@@ -180,7 +199,8 @@ impl IndexSpec {
     }
 }
 
-/// The `CREATE TABLE` and `CREATE INDEX` statements that suit a mapping: for the application's migrations, never run by this crate.
+/// The `CREATE TABLE` and `CREATE INDEX` statements that suit a mapping, and `ALTER TABLE … ADD COLUMN` for a users table: for the
+/// application's migrations, never run by this crate.
 ///
 /// # Errors
 /// [`ErrorKind::Misconfigured`](session_manager_core::ErrorKind::Misconfigured) for a mapping that does not hold together.
@@ -204,6 +224,13 @@ impl TableSpec {
     fn ddl<DB: Dialect>(&self) -> String {
         let table = DB::quote(&self.name.name);
         let schema = self.name.schema.as_deref().map(|schema| format!("{}.", DB::quote(schema))).unwrap_or_default();
+        if self.is_the_applications {
+            let added = self.columns.iter().filter(|column| column.name != self.key);
+            let added = added.map(|column| {
+                format!("ALTER TABLE {schema}{table} ADD COLUMN {};\n", self.column::<DB>(column).trim_start())
+            });
+            return added.collect();
+        }
         let columns: Vec<_> = self.columns.iter().map(|column| self.column::<DB>(column)).collect();
         let (before_index, before_table) =
             if DB::SCHEMA_NAMES_INDEX { (schema.as_str(), "") } else { ("", schema.as_str()) };

@@ -79,6 +79,18 @@ impl<DB: Dialect> Text<DB> {
         self
     }
 
+    /// The text names so many parameters already.
+    pub(crate) fn numbered(mut self, parameters: usize) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// The text with others around it.
+    pub(crate) fn between(mut self, before: &str, after: &str) -> Self {
+        self.sql = format!("{before}{}{after}", self.sql);
+        self
+    }
+
     pub(crate) fn done(self) -> Arc<str> {
         self.sql.into()
     }

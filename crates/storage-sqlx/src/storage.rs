@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use futures_util::future::BoxFuture;
 use futures_util::lock::Mutex;
 use session_manager_core::storage::{
     Advance, AdvanceOutcome, Bump, BumpOutcome, Capabilities, Consistency, Count, Durability, FeedBatch, FeedCursor,
-    Health, Insert, InsertOutcome, Notice, OnceKey, Page, Purge, Purged, PutOutcome, Query, RevocationFeed, Revoke,
-    Revoked, ScanCursor, ScanPage, SessionScan, Touch, TouchReport, Update, UpdateOutcome,
+    Health, Insert, InsertOutcome, Notice, OnceKey, Page, Purge, PurgeScope, Purged, PutOutcome, Query, RevocationFeed,
+    Revoke, Revoked, ScanCursor, ScanPage, SessionScan, Touch, TouchReport, Update, UpdateOutcome,
 };
 use session_manager_core::{Epochs, Result, SessionKey, SessionStorage, Snapshot, UserId};
 use sqlx::{Pool, Transaction};
@@ -22,8 +23,8 @@ use crate::error::Failure;
 use crate::field::Field;
 use crate::link::{Borrowed, Link};
 use crate::ops::{
-    Announce, AtOnce, Check, Counting, EpochsOf, Listing, Operation, Put, Read, Remember, Scan, Since, TOUCHED,
-    Touches, latest,
+    Announce, Check, Counting, EpochsOf, Listing, Operation, Put, Quick, Read, Remember, Scan, Since, TOUCHED, Touches,
+    is_quick, latest,
 };
 use crate::plan::Plan;
 
@@ -35,7 +36,7 @@ use crate::plan::Plan;
 /// - A busy database is [`ErrorKind::Unavailable`](session_manager_core::ErrorKind::Unavailable), which may be retried. In the application's
 ///   transaction, [`ErrorKind::Conflict`](session_manager_core::ErrorKind::Conflict) means that the transaction was overtaken: roll it back
 ///   and begin again.
-/// - A batch of touches is one statement in PostgreSQL, and a transaction for every hundred sessions elsewhere.
+/// - A batch of touches is one statement in PostgreSQL, and one for every hundred sessions elsewhere.
 /// - Each clean-up ([`PurgeScope::EndedBefore`](session_manager_core::storage::PurgeScope::EndedBefore)) also forgets remembered values that have run out and
 ///   announcements older than [`FeedTable::retention`](crate::FeedTable::retention).
 pub struct SqlxStorage<DB: Dialect, L: Link<DB> = Pool<DB>> {
@@ -102,6 +103,25 @@ impl<DB: Dialect, L: Link<DB>> SqlxStorage<DB, L> {
         self.run(&Check { now: None, began: Instant::now() }).await
     }
 
+    /// How often a step of this storage and of its clones was given up by the database in favour of another (a deadlock, a failed
+    /// serialisation) and run again. It says how well the steps get along, and is 0 but for locks that somebody else takes in another order.
+    pub fn repeated_steps(&self) -> u64 {
+        self.plan.repeated.load(Ordering::Relaxed)
+    }
+
+    /// Tries the usual course of an operation. In the application's transaction only where a statement that changes nothing is no loss.
+    async fn quickly<'r, T, O>(&self, request: &'r T) -> Result<Option<O>>
+    where
+        T: Sync,
+        O: Send,
+        Quick<'r, T>: Operation<DB, Output = Option<O>>,
+    {
+        if L::IN_TRANSACTION && !DB::RETURNS {
+            return Ok(None);
+        }
+        self.run(&Quick { request, judges: !L::IN_TRANSACTION }).await
+    }
+
     async fn run<O: Operation<DB>>(&self, operation: &O) -> Result<O::Output> {
         self.link.run(&self.plan, operation).await.map_err(|failure| failure.during(O::NAME).into())
     }
@@ -137,6 +157,9 @@ impl<DB: Dialect, L: Link<DB>> SessionStorage for SqlxStorage<DB, L> {
     }
 
     async fn insert(&self, request: &Insert) -> Result<InsertOutcome> {
+        if let Some(outcome) = self.quickly(request).await? {
+            return Ok(outcome);
+        }
         let mut outcome = self.link.run(&self.plan, request).await;
         if matches!(outcome, Err(Failure::Duplicate)) {
             // Somebody else took the id between our look and our write: perhaps this very insert, sent twice.
@@ -149,15 +172,18 @@ impl<DB: Dialect, L: Link<DB>> SessionStorage for SqlxStorage<DB, L> {
     }
 
     async fn advance(&self, request: &Advance) -> Result<AdvanceOutcome> {
-        if self.plan.advance_at_once.is_some()
-            && let Some(outcome) = self.run(&AtOnce(request)).await?
-        {
+        if let Some(outcome) = self.quickly(request).await? {
             return Ok(outcome);
         }
         self.run(request).await
     }
 
     async fn update(&self, request: &Update) -> Result<UpdateOutcome> {
+        if !L::IN_TRANSACTION
+            && let Some(outcome) = self.quickly(request).await?
+        {
+            return Ok(outcome);
+        }
         self.run(request).await
     }
 
@@ -174,10 +200,21 @@ impl<DB: Dialect, L: Link<DB>> SessionStorage for SqlxStorage<DB, L> {
     }
 
     async fn revoke(&self, request: &Revoke) -> Result<Revoked> {
+        if is_quick(request)
+            && let Some(outcome) = self.quickly(request).await?
+        {
+            return Ok(outcome);
+        }
         self.run(request).await
     }
 
     async fn bump(&self, request: &Bump) -> Result<BumpOutcome> {
+        if self.plan.epochs.is_some()
+            && !request.new_incarnation
+            && let Some(outcome) = self.quickly(request).await?
+        {
+            return Ok(outcome);
+        }
         self.run(request).await
     }
 
@@ -194,6 +231,14 @@ impl<DB: Dialect, L: Link<DB>> SessionStorage for SqlxStorage<DB, L> {
     }
 
     async fn purge(&self, request: &Purge) -> Result<Purged> {
+        let quick = match request.scope {
+            PurgeScope::One(_) => DB::RETURNS,
+            PurgeScope::EndedBefore(_) => DB::WRITES_IN_CTE,
+            _ => false,
+        };
+        if quick && let Some(outcome) = self.quickly(request).await? {
+            return Ok(outcome);
+        }
         self.run(request).await
     }
 

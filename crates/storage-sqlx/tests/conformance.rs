@@ -1,12 +1,15 @@
 //! The conformance suite on SQLite files, with epochs and without.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "operations/users.rs"]
+mod users;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use session_manager_core::SessionStorage;
 use session_manager_storage_sqlx::{
-    EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, reference_ddl,
+    EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, UserEpochs, reference_ddl,
 };
 use session_manager_testkit::fault::HeldStorage;
 use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
@@ -17,11 +20,17 @@ use tempfile::TempDir;
 type Held = HeldStorage<SqlxStorage<Sqlite>, TempDir>;
 
 async fn on(mapping: SessionTable) -> Held {
+    on_tables("", mapping).await
+}
+
+/// On the tables of the mapping, and what the application has made before.
+async fn on_tables(before: &str, mapping: SessionTable) -> Held {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
     let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
     let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(reference_ddl::<Sqlite>(&mapping).unwrap())).execute(&pool).await.unwrap();
+    let ddl = format!("{before}{}", reference_ddl::<Sqlite>(&mapping).unwrap());
+    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&pool).await.unwrap();
     HeldStorage::new(SqlxStorage::new(pool, mapping).unwrap(), directory)
 }
 
@@ -46,9 +55,17 @@ async fn plain() -> Held {
     on(SessionTable::new("sessions")).await
 }
 
+/// The users' epochs stand in the application's users table, in which all users of the suite are.
+async fn users_columns() -> Held {
+    let mapping = SessionTable::new("sessions").epochs(EpochTable::new("epochs")).once(OnceTable::new("once"));
+    let mapping = mapping.feed(FeedTable::new("feed")).user_epochs(UserEpochs::new("users", "name"));
+    on_tables(&users::table("name TEXT PRIMARY KEY, joined INTEGER NOT NULL", "0"), mapping).await
+}
+
 storage_conformance!(value, fresh);
 storage_conformance!(through_a_box, boxed);
 storage_conformance!(through_an_arc, shared);
+storage_conformance!(epochs_in_the_users_table, users_columns);
 storage_conformance!(without_epochs, plain, lacking = [Epochs, RememberOnce, Feed]);
 
 storage_defects!(defects, fresh);

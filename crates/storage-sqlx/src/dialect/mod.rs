@@ -65,13 +65,20 @@ pub trait Dialect: sqlx::Database + Sealed {
     const SCHEMA_NAMES_INDEX: bool;
     /// Whether indexes may leave rows out, and descend.
     const RICH_INDEXES: bool;
-    /// Whether rows are removed one by one, since to remove several the database would look at every row of a small table, and so wait for
-    /// those that somebody else holds.
-    const REMOVES_SINGLY: bool;
     /// Whether an index serves a comparison of two columns with two values at once.
     const COMPARES_PAIRS: bool;
     /// Whether sessions are locked by the primary key, so that another unique key would not do.
     const LOCKS_BY_PRIMARY_KEY: bool;
+
+    /// Whether statements return the rows that they change, and know parameters by numbers.
+    const RETURNS: bool;
+    /// Whether such a statement may be part of another.
+    const WRITES_IN_CTE: bool;
+    /// Whether rows are removed by a join with their ids: given a list of ids the database would look at every row of a small table, and so
+    /// wait for those that somebody else holds.
+    const REMOVES_BY_JOIN: bool;
+    /// Follows a text column so that it is compared by its bytes.
+    const EXACTLY: &'static str;
 
     /// Quotes a checked name.
     fn quote(name: &str) -> String;
@@ -95,6 +102,11 @@ pub trait Dialect: sqlx::Database + Sealed {
 
     /// What follows `INSERT INTO table (columns) VALUES (…)` so that a row with the same key is updated instead.
     fn on_conflict_update(table: &str, key: &str, assignments: &str) -> String;
+
+    /// In the assignments of that clause, what the new row would have had.
+    fn excluded(column: &str) -> String {
+        format!("excluded.{column}")
+    }
 
     /// What follows it so that a row with the same key keeps all but perhaps its counter; only a new row affects exactly one.
     fn on_conflict_keep(table: &str, key: &str, counter: &str) -> String;

@@ -51,8 +51,11 @@ impl Dialect for MySql {
     const TABLE_SUFFIX: &'static str = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = false;
-    const REMOVES_SINGLY: bool = true;
     const COMPARES_PAIRS: bool = false;
+    const RETURNS: bool = false;
+    const WRITES_IN_CTE: bool = false;
+    const REMOVES_BY_JOIN: bool = true;
+    const EXACTLY: &'static str = "";
     const LOCKS_BY_PRIMARY_KEY: bool = true;
 
     fn quote(name: &str) -> String {
@@ -85,6 +88,10 @@ impl Dialect for MySql {
 
     fn on_conflict_update(_table: &str, _key: &str, assignments: &str) -> String {
         format!(" ON DUPLICATE KEY UPDATE {assignments}")
+    }
+
+    fn excluded(column: &str) -> String {
+        format!("VALUES({column})")
     }
 
     fn on_conflict_keep(_table: &str, _key: &str, counter: &str) -> String {

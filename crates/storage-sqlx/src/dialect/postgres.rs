@@ -52,8 +52,11 @@ impl Dialect for Postgres {
     const TABLE_SUFFIX: &'static str = "";
     const SCHEMA_NAMES_INDEX: bool = false;
     const RICH_INDEXES: bool = true;
-    const REMOVES_SINGLY: bool = false;
     const COMPARES_PAIRS: bool = true;
+    const RETURNS: bool = true;
+    const WRITES_IN_CTE: bool = true;
+    const REMOVES_BY_JOIN: bool = false;
+    const EXACTLY: &'static str = " COLLATE \"C\"";
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 
     fn quote(name: &str) -> String {

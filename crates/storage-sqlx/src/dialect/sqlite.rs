@@ -37,8 +37,11 @@ impl Dialect for Sqlite {
     const TABLE_SUFFIX: &'static str = " STRICT";
     const SCHEMA_NAMES_INDEX: bool = true;
     const RICH_INDEXES: bool = true;
-    const REMOVES_SINGLY: bool = false;
     const COMPARES_PAIRS: bool = true;
+    const RETURNS: bool = true;
+    const WRITES_IN_CTE: bool = false;
+    const REMOVES_BY_JOIN: bool = false;
+    const EXACTLY: &'static str = " COLLATE BINARY";
     const LOCKS_BY_PRIMARY_KEY: bool = false;
 
     fn quote(name: &str) -> String {

@@ -5,11 +5,13 @@ use session_manager_core::Snapshot;
 use session_manager_core::refresh::{Verdict, judge};
 use session_manager_core::storage::{Advance, AdvanceOutcome};
 
-use super::{Access, Operation, rows};
+use super::quick::{Changed, change, read_one};
+use super::{Access, Operation, Quick, rows};
 use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::plan::Plan;
-use crate::statement::{Channel, execute, fetch};
+use crate::statement::{Channel, execute};
+use crate::value::Value;
 
 #[async_trait]
 impl<DB: Dialect> Operation<DB> for Advance {
@@ -20,14 +22,13 @@ impl<DB: Dialect> Operation<DB> for Advance {
         let Some(snapshot) = rows::locked::<DB>(plan, connection, self.key.id).await? else {
             return Ok(AdvanceOutcome::Missing);
         };
-        Ok(match judge(&snapshot, self.presented, self.now, self.grace, plan.live) {
-            Verdict::Advance => AdvanceOutcome::Advanced(advance::<DB>(self, plan, connection, snapshot).await?),
-            Verdict::Ahead => AdvanceOutcome::Ahead(advance::<DB>(self, plan, connection, snapshot).await?),
-            Verdict::Converge => AdvanceOutcome::Converge(snapshot),
-            Verdict::Behind => AdvanceOutcome::Behind(snapshot),
-            Verdict::BelowFloor => AdvanceOutcome::BelowFloor(snapshot),
-            Verdict::Ended(state) => AdvanceOutcome::Ended(state, snapshot),
-        })
+        let (verdict, mut snapshot) = match told(self, plan, snapshot) {
+            Ok(outcome) => return Ok(outcome),
+            Err(written) => written,
+        };
+        let values = advanced(self, plan, &mut snapshot);
+        execute::<DB>(connection, &plan.advance, values).await?;
+        Ok(if verdict == Verdict::Ahead { AdvanceOutcome::Ahead(snapshot) } else { AdvanceOutcome::Advanced(snapshot) })
     }
 
     fn keeps(&self, outcome: &AdvanceOutcome) -> bool {
@@ -35,13 +36,9 @@ impl<DB: Dialect> Operation<DB> for Advance {
     }
 }
 
-/// The usual refresh, of the current generation, in one statement. `None`: it is not that, and [`Advance`] itself tells what it is.
-///
-/// SQL tests what `judge` tests for [`Verdict::Advance`].
-pub(crate) struct AtOnce<'a>(pub(crate) &'a Advance);
-
+/// SQL tests what `judge` tests for [`Verdict::Advance`]. Where it returns nothing, what was read is written back if nobody has changed it.
 #[async_trait]
-impl<DB: Dialect> Operation<DB> for AtOnce<'_> {
+impl<DB: Dialect> Operation<DB> for Quick<'_, Advance> {
     type Output = Option<AdvanceOutcome>;
     const NAME: &'static str = "advance";
 
@@ -50,34 +47,68 @@ impl<DB: Dialect> Operation<DB> for AtOnce<'_> {
     }
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<Self::Output, Failure> {
-        let request = self.0;
-        let (Some(statement), Some(next)) = (&plan.advance_at_once, request.presented.checked_add(1)) else {
-            return Ok(None);
-        };
+        let request = self.request;
+        let Some(next) = request.presented.checked_add(1) else { return Ok(None) };
+        let Some(quick) = &plan.quick else { return compare_and_set::<DB>(request, plan, connection).await };
         let id = plan.mapping.id.encode(request.key.id);
         let mut values = vec![next.into(), plan.time(request.now), id, request.presented.into()];
         values.extend(plan.live_values(request.now));
-        let row = fetch::<DB>(connection, statement, values).await?.into_iter().next();
-        row.map(|row| plan.snapshot(row).map(AdvanceOutcome::Advanced)).transpose()
+        let read = self.judges.then_some(request.key.id);
+        match change::<DB>(plan, connection, &quick.advance, values, read).await? {
+            Changed::Yes(snapshot) => Ok(Some(AdvanceOutcome::Advanced(snapshot))),
+            Changed::No(_) if !self.judges => Ok(None),
+            Changed::No(None) => Ok(Some(AdvanceOutcome::Missing)),
+            // One that would have to be written has been changed meanwhile, or the storage has lost a write.
+            Changed::No(Some(snapshot)) => Ok(told(request, plan, snapshot).ok()),
+        }
     }
 }
 
-/// Moves the session to the generation after the presented one.
-async fn advance<DB: Dialect>(
+async fn compare_and_set<DB: Dialect>(
     request: &Advance,
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    mut snapshot: Snapshot,
-) -> Result<Snapshot, Failure> {
+) -> Result<Option<AdvanceOutcome>, Failure> {
+    let Some(snapshot) = read_one::<DB>(plan, connection, request.key.id).await? else {
+        return Ok(Some(AdvanceOutcome::Missing));
+    };
+    let (verdict, mut snapshot) = match told(request, plan, snapshot) {
+        Ok(outcome) => return Ok(Some(outcome)),
+        Err(written) => written,
+    };
+    let version = snapshot.control.version;
+    let mut values = advanced(request, plan, &mut snapshot);
+    values.push(version.into());
+    if execute::<DB>(connection, &plan.advance_if, values).await? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if verdict == Verdict::Ahead {
+        AdvanceOutcome::Ahead(snapshot)
+    } else {
+        AdvanceOutcome::Advanced(snapshot)
+    }))
+}
+
+/// The outcome for a session as it was read, or the session where it has to be written.
+fn told(request: &Advance, plan: &Plan, snapshot: Snapshot) -> Result<AdvanceOutcome, (Verdict, Snapshot)> {
+    match judge(&snapshot, request.presented, request.now, request.grace, plan.live) {
+        verdict @ (Verdict::Advance | Verdict::Ahead) => Err((verdict, snapshot)),
+        Verdict::Converge => Ok(AdvanceOutcome::Converge(snapshot)),
+        Verdict::Behind => Ok(AdvanceOutcome::Behind(snapshot)),
+        Verdict::BelowFloor => Ok(AdvanceOutcome::BelowFloor(snapshot)),
+        Verdict::Ended(state) => Ok(AdvanceOutcome::Ended(state, snapshot)),
+    }
+}
+
+/// Moves the session to the generation after the presented one: the values of [`Plan::advance`].
+fn advanced(request: &Advance, plan: &Plan, snapshot: &mut Snapshot) -> Vec<Value> {
     let control = &mut snapshot.control;
     control.advance_to(request.presented.saturating_add(1), request.now);
-    let values = vec![
+    vec![
         control.generation.into(),
         plan.time(control.rotated_at),
         plan.time(control.previous_rotated_at),
         control.version.into(),
         plan.mapping.id.encode(request.key.id),
-    ];
-    execute::<DB>(connection, &plan.advance, values).await?;
-    Ok(snapshot)
+    ]
 }

@@ -10,10 +10,10 @@ use session_manager_core::{
 use super::filter::Search;
 use super::{Operation, epochs, rows};
 use crate::dialect::Dialect;
+use crate::epoch_plan::Whose;
 use crate::error::Failure;
 use crate::plan::Plan;
-use crate::side_tables::EpochPlan;
-use crate::statement::{Channel, execute};
+use crate::statement::Channel;
 
 #[async_trait]
 impl<DB: Dialect> Operation<DB> for Bump {
@@ -23,12 +23,8 @@ impl<DB: Dialect> Operation<DB> for Bump {
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<BumpOutcome, Failure> {
         let unsupported = |message| Err(Error::new(ErrorKind::Unsupported, "bump").because(message).into());
         match (&self.target, &plan.epochs) {
-            (BumpTarget::User { user, keep }, Some(statements)) => {
-                user_epoch::<DB>(self, plan, statements, connection, user, *keep).await
-            }
-            (BumpTarget::Global { grace }, Some(statements)) => {
-                global_epoch::<DB>(self, plan, statements, connection, *grace).await
-            }
+            (BumpTarget::User { user, keep }, Some(_)) => user_epoch::<DB>(self, plan, connection, user, *keep).await,
+            (BumpTarget::Global { grace }, Some(_)) => global_epoch::<DB>(self, plan, connection, *grace).await,
             (BumpTarget::User { user, keep }, None) => end_rows::<DB>(self, plan, connection, user, *keep).await,
             (BumpTarget::Global { .. }, None) => unsupported("no epoch table is mapped"),
             _ => unsupported("this storage does not know the target"),
@@ -46,20 +42,22 @@ struct Record {
     created: bool,
 }
 
-/// Locks the record of a subject, making it where it is missing.
+/// Locks a record, making it where it is missing.
 async fn lock<DB: Dialect>(
     plan: &Plan,
-    statements: &EpochPlan,
     connection: &mut Channel<'_, DB>,
-    subject: &str,
+    whose: Whose<'_>,
     incarnation: u64,
 ) -> Result<(Record, Epochs), Failure> {
-    let known = execute::<DB>(connection, &statements.lock, vec![subject.into()]).await? > 0;
+    let known = epochs::lock_record::<DB>(plan, connection, whose).await?;
     if !known {
-        execute::<DB>(connection, &statements.lock_or_create, vec![subject.into(), incarnation.into()]).await?;
+        epochs::enter::<DB>(plan, connection, whose, incarnation).await?;
     }
-    let (epochs, seq) = epochs::read_locked::<DB>(plan, connection, subject).await?;
-    let current = if subject.is_empty() { epochs.global.map(|global| global.epoch) } else { epochs.user };
+    let (epochs, seq) = epochs::read_locked::<DB>(plan, connection, whose).await?;
+    let current = match whose {
+        Whose::Everybody => epochs.global.map(|global| global.epoch),
+        Whose::User(_) => epochs.user,
+    };
     let current = current.ok_or(Failure::Driver("an epoch record vanished under its lock"))?;
     Ok((Record { current, created: !known && seq == 1 }, epochs))
 }
@@ -98,13 +96,12 @@ fn expectation(request: &Bump, record: &Record, incarnation: u64) -> Expectation
 async fn user_epoch<DB: Dialect>(
     request: &Bump,
     plan: &Plan,
-    statements: &EpochPlan,
     connection: &mut Channel<'_, DB>,
     user: &UserId,
     keep: Option<SessionId>,
 ) -> Result<BumpOutcome, Failure> {
     let incarnation = request.incarnations.user;
-    let (record, found) = lock::<DB>(plan, statements, connection, user.as_str(), incarnation).await?;
+    let (record, found) = lock::<DB>(plan, connection, Whose::User(user), incarnation).await?;
     let kept = match keep {
         Some(id) => {
             rows::locked::<DB>(plan, connection, id).await?.filter(|snapshot| snapshot.session.user_id == *user)
@@ -152,12 +149,11 @@ async fn restamp<DB: Dialect>(
 async fn global_epoch<DB: Dialect>(
     request: &Bump,
     plan: &Plan,
-    statements: &EpochPlan,
     connection: &mut Channel<'_, DB>,
     grace: std::time::Duration,
 ) -> Result<BumpOutcome, Failure> {
     let incarnation = request.incarnations.global;
-    let (record, found) = lock::<DB>(plan, statements, connection, "", incarnation).await?;
+    let (record, found) = lock::<DB>(plan, connection, Whose::Everybody, incarnation).await?;
     let before = record.before();
     let raised = match expectation(request, &record, incarnation) {
         Expectation::Conflict => return Ok(BumpOutcome::Conflict { version: record.current.version }),

@@ -1,16 +1,20 @@
 //! Reading and locking epochs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use session_manager_core::storage::Incarnations;
 use session_manager_core::{Epoch, Epochs, Error, ErrorKind, GlobalEpoch, UserId};
 
 use super::{Access, Operation};
 use crate::dialect::{Dialect, UserLock};
+use crate::epoch_plan::Whose;
 use crate::error::Failure;
 use crate::plan::Plan;
 use crate::record::decode_epoch;
 use crate::statement::{Channel, execute, fetch};
-use crate::value::{Kind, Value};
+use crate::value::{Row, Value};
 
 /// Reads the global epoch, and a user's.
 pub(crate) struct EpochsOf<'a> {
@@ -27,47 +31,99 @@ impl<DB: Dialect> Operation<DB> for EpochsOf<'_> {
     }
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<Epochs, Failure> {
-        read::<DB>(plan, connection, self.user.map_or("", UserId::as_str)).await
+        read::<DB>(plan, connection, self.user.map_or(Whose::Everybody, Whose::User)).await
     }
 }
 
-/// Reads the epochs of a subject and of everybody.
+/// Reads the epochs of somebody and of everybody.
 pub(super) async fn read<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    subject: &str,
+    whose: Whose<'_>,
 ) -> Result<Epochs, Failure> {
-    read_locked::<DB>(plan, connection, subject).await.map(|(epochs, _)| epochs)
+    read_locked::<DB>(plan, connection, whose).await.map(|(epochs, _)| epochs)
 }
 
-/// The same, and how often the lock of the subject has been taken, from 1.
+/// The same, and how often the lock of the record has been taken, from 1.
 pub(super) async fn read_locked<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    subject: &str,
+    whose: Whose<'_>,
 ) -> Result<(Epochs, i64), Failure> {
-    let (mut epochs, mut taken) = (Epochs::default(), 0);
-    let Some(statements) = &plan.epochs else { return Ok((epochs, taken)) };
-    let statement = if connection.inside { &statements.read_fresh } else { &statements.read };
-    for row in fetch::<DB>(connection, statement, vec![subject.into()]).await? {
-        let mut next = {
-            let mut row = row;
-            move || row.next().ok_or(Failure::Driver("a row is too short"))
-        };
-        let found = next()?.text("subject")?;
+    let Some(statements) = &plan.epochs else { return Ok((Epochs::default(), 0)) };
+    let (statement, values) = match (whose, connection.inside) {
+        (Whose::User(_), false) => (&statements.read, vec![plan.epoch_key(whose)?]),
+        (Whose::User(_), true) => (&statements.read_fresh, vec![plan.epoch_key(whose)?]),
+        (Whose::Everybody, false) => (&statements.read_global, Vec::new()),
+        (Whose::Everybody, true) => (&statements.read_global_fresh, Vec::new()),
+    };
+    let rows = fetch::<DB>(connection, statement, values).await?;
+    decode(plan, rows, whose).map(|(epochs, taken, _)| (epochs, taken))
+}
+
+/// How many sessions of a user live, and the epochs.
+pub(super) async fn room<DB: Dialect>(
+    plan: &Plan,
+    connection: &mut Channel<'_, DB>,
+    user: &UserId,
+    now: DateTime<Utc>,
+) -> Result<(Epochs, u32), Failure> {
+    let Some(statements) = &plan.epochs else { return Ok((Epochs::default(), 0)) };
+    let mut values = vec![plan.user(user)?];
+    values.extend(plan.live_values(now));
+    values.push(plan.epoch_key(Whose::User(user))?);
+    let rows = fetch::<DB>(connection, &statements.room, values).await?;
+    decode(plan, rows, Whose::User(user)).map(|(epochs, _, live)| (epochs, live))
+}
+
+/// Reads rows of (whose, incarnation, version, grace, rotation, seq), and perhaps how many sessions live.
+fn decode(plan: &Plan, rows: Vec<Row>, whose: Whose<'_>) -> Result<(Epochs, i64, u32), Failure> {
+    let (mut epochs, mut taken, mut live) = (Epochs::default(), 0, 0);
+    for mut row in rows {
+        let mut next = || row.next().ok_or(Failure::Driver("a row is too short"));
+        let of_user = next()?.int("whose")? != 0;
         let epoch = decode_epoch(next()?, next()?)?;
         let grace_until = plan.mapping.times.decode_option(next()?, "grace_until")?;
         let rotated_at = plan.mapping.times.decode_option(next()?, "rotated_at")?;
-        if found == subject {
-            taken = next()?.int("seq")?;
+        let seq = next()?.present().map_or(Ok(0), |seq| seq.int("seq"))?;
+        if of_user == matches!(whose, Whose::User(_)) {
+            taken = seq;
         }
-        if found.is_empty() {
-            epochs.global = epoch.map(|epoch| GlobalEpoch::rotated(epoch, rotated_at, grace_until));
-        } else if found == subject {
+        if of_user {
             epochs.user = epoch;
+            let count = row.next().and_then(Value::present).map_or(Ok(0), |count| count.int("count"))?;
+            live = u32::try_from(count).unwrap_or(u32::MAX);
+        } else {
+            epochs.global = epoch.map(|epoch| GlobalEpoch::rotated(epoch, rotated_at, grace_until));
         }
     }
-    Ok((epochs, taken))
+    Ok((epochs, taken, live))
+}
+
+/// A record as a statement that changed it has returned it.
+pub(super) struct Returned {
+    pub(super) epoch: Epoch,
+    /// How often its lock has been taken, from 1.
+    pub(super) seq: i64,
+    pub(super) global: Option<GlobalEpoch>,
+}
+
+/// Runs a statement that changes a record and returns it; `None` where it changed none.
+pub(super) async fn returned<DB: Dialect>(
+    plan: &Plan,
+    connection: &mut Channel<'_, DB>,
+    statement: &Arc<str>,
+    values: Vec<Value>,
+) -> Result<Option<Returned>, Failure> {
+    let Some(mut row) = fetch::<DB>(connection, statement, values).await?.into_iter().next() else { return Ok(None) };
+    let mut next = || row.next().ok_or(Failure::Driver("a row is too short"));
+    let Some(epoch) = decode_epoch(next()?, next()?)? else { return Ok(None) };
+    let seq = next()?.int("seq")?;
+    let global = decode_epoch(next()?, next()?)?;
+    let grace_until = plan.mapping.times.decode_option(next()?, "grace_until")?;
+    let rotated_at = plan.mapping.times.decode_option(next()?, "rotated_at")?;
+    let global = global.map(|epoch| GlobalEpoch::rotated(epoch, rotated_at, grace_until));
+    Ok(Some(Returned { epoch, seq, global }))
 }
 
 /// Takes the user's lock by a write on the epoch row, and makes sure that both records are there.
@@ -77,28 +133,49 @@ pub(super) async fn lock_or_create<DB: Dialect>(
     user: &UserId,
     incarnations: Incarnations,
 ) -> Result<Epochs, Failure> {
-    let Some(statements) = &plan.epochs else {
+    if plan.epochs.is_none() {
         lock_without_epochs::<DB>(plan, connection, user).await?;
         return Ok(Epochs::default());
-    };
-    execute::<DB>(connection, &statements.lock_or_create, vec![user.as_str().into(), incarnations.user.into()]).await?;
-    let epochs = read::<DB>(plan, connection, user.as_str()).await?;
+    }
+    enter::<DB>(plan, connection, Whose::User(user), incarnations.user).await?;
+    let epochs = read::<DB>(plan, connection, Whose::User(user)).await?;
     if epochs.global.is_some() {
         return Ok(epochs);
     }
-    create::<DB>(plan, connection, "", incarnations.global).await?;
-    read::<DB>(plan, connection, user.as_str()).await
+    create::<DB>(plan, connection, Whose::Everybody, incarnations.global).await?;
+    read::<DB>(plan, connection, Whose::User(user)).await
 }
 
-/// Makes the record of a subject where there is none, and says whether it did.
+/// Takes the lock of a record, making it where it is missing.
+pub(super) async fn enter<DB: Dialect>(
+    plan: &Plan,
+    connection: &mut Channel<'_, DB>,
+    whose: Whose<'_>,
+    incarnation: u64,
+) -> Result<(), Failure> {
+    let Some(statements) = &plan.epochs else { return Ok(()) };
+    let values = plan.begin_values(whose, incarnation)?;
+    match execute::<DB>(connection, &statements.record(whose).enter, values).await? {
+        0 => Err(unknown_user()),
+        _ => Ok(()),
+    }
+}
+
+/// Only a users table of the application's, in which the application adds the rows, can lack one.
+pub(super) fn unknown_user() -> Failure {
+    Error::new(ErrorKind::InvalidInput, "epoch").because("the users table has no row of this user").into()
+}
+
+/// Makes a record where there is none, and says whether it did.
 pub(super) async fn create<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    subject: &str,
+    whose: Whose<'_>,
     incarnation: u64,
 ) -> Result<bool, Failure> {
     let Some(statements) = &plan.epochs else { return Ok(false) };
-    Ok(execute::<DB>(connection, &statements.create, vec![subject.into(), incarnation.into()]).await? == 1)
+    let values = plan.begin_values(whose, incarnation)?;
+    Ok(execute::<DB>(connection, &statements.record(whose).create, values).await? == 1)
 }
 
 /// Takes the user's lock and says whether there is a record to take it by.
@@ -108,22 +185,24 @@ pub(super) async fn lock<DB: Dialect>(
     user: &UserId,
 ) -> Result<bool, Failure> {
     match &plan.epochs {
-        Some(_) => lock_subject::<DB>(plan, connection, user.as_str()).await,
+        Some(_) => lock_record::<DB>(plan, connection, Whose::User(user)).await,
         None => lock_without_epochs::<DB>(plan, connection, user).await.map(|()| false),
     }
 }
 
-/// Takes the lock of a subject and says whether there is a record to take it by.
-pub(super) async fn lock_subject<DB: Dialect>(
+/// Takes the lock of a record and says whether there is one to take it by.
+pub(super) async fn lock_record<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
-    subject: &str,
+    whose: Whose<'_>,
 ) -> Result<bool, Failure> {
     let Some(statements) = &plan.epochs else { return Ok(false) };
-    Ok(execute::<DB>(connection, &statements.lock, vec![subject.into()]).await? > 0)
+    let values = vec![plan.epoch_key(whose)?];
+    Ok(execute::<DB>(connection, &statements.record(whose).lock, values).await? > 0)
 }
 
-async fn lock_without_epochs<DB: Dialect>(
+/// Takes the lock of a user who has no record.
+pub(super) async fn lock_without_epochs<DB: Dialect>(
     _plan: &Plan,
     connection: &mut Channel<'_, DB>,
     user: &UserId,
@@ -147,9 +226,9 @@ pub(super) async fn write_user<DB: Dialect>(
     rotated_at: Value,
 ) -> Result<(), Failure> {
     let Some(statements) = &plan.epochs else { return Ok(()) };
-    let none = Value::Null(plan.mapping.times.kind());
-    let values = vec![epoch.incarnation.into(), epoch.version.into(), none, rotated_at, user.as_str().into()];
-    execute::<DB>(connection, &statements.write, values).await.map(drop)
+    let mut values = vec![epoch.incarnation.into(), epoch.version.into()];
+    values.extend(plan.raise_known_values(Whose::User(user), [plan.no_time(), rotated_at])?);
+    execute::<DB>(connection, &statements.user.write, values).await.map(drop)
 }
 
 /// Writes the global epoch.
@@ -160,18 +239,7 @@ pub(super) async fn write_global<DB: Dialect>(
 ) -> Result<(), Failure> {
     let Some(statements) = &plan.epochs else { return Ok(()) };
     let time = |time| plan.mapping.times.encode_option(time);
-    let values = vec![
-        global.epoch.incarnation.into(),
-        global.epoch.version.into(),
-        time(global.grace_until),
-        time(global.rotated_at),
-        "".into(),
-    ];
-    execute::<DB>(connection, &statements.write, values).await.map(drop)
-}
-
-/// No time of this mapping's encoding.
-pub(super) fn no_time(plan: &Plan) -> Value {
-    let kind: Kind = plan.mapping.times.kind();
-    Value::Null(kind)
+    let mut values = vec![global.epoch.incarnation.into(), global.epoch.version.into()];
+    values.extend(plan.raise_known_values(Whose::Everybody, [time(global.grace_until), time(global.rotated_at)])?);
+    execute::<DB>(connection, &statements.global.write, values).await.map(drop)
 }

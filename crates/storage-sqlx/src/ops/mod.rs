@@ -2,6 +2,7 @@
 
 mod advance;
 mod bump;
+mod bump_quick;
 mod check;
 mod epochs;
 mod feed;
@@ -14,6 +15,7 @@ mod once;
 mod purge;
 #[cfg(all(test, feature = "sqlite"))]
 mod query_plans;
+mod quick;
 mod read;
 mod revoke;
 mod rows;
@@ -28,13 +30,14 @@ use crate::error::Failure;
 use crate::plan::Plan;
 use crate::statement::Channel;
 
-pub(crate) use advance::AtOnce;
 pub(crate) use check::Check;
 pub(crate) use epochs::EpochsOf;
 pub(crate) use feed::{Announce, Since};
 pub(crate) use list::{Counting, Listing};
 pub(crate) use once::Remember;
+pub(crate) use quick::Quick;
 pub(crate) use read::Read;
+pub(crate) use revoke::is_quick;
 pub(crate) use scan::{Put, Scan};
 pub(crate) use touch::{TOUCHED, Touches, latest};
 
@@ -66,7 +69,7 @@ pub trait Operation<DB: Dialect>: Send + Sync {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(unnameable_types, reason = "named by the sealed Link only")]
 pub enum Access {
-    /// It is one statement.
+    /// It is one statement, or several of which each stands by itself.
     Statement,
     /// Several reads of one state.
     Reads,

@@ -36,11 +36,10 @@ impl<DB: Dialect> Operation<DB> for Remember<'_> {
         };
         let key = Value::from(self.key.as_str());
         let (now, until) = (plan.time(self.now), plan.time(self.until));
-        if let Some(forget) = &once.forget {
-            execute::<DB>(connection, forget, vec![key.clone(), now]).await?;
-            // It is there, or somebody else has been faster.
-            return match execute::<DB>(connection, &once.remember, vec![key, until]).await {
-                Err(Failure::Duplicate) => Ok(false),
+        if let Some(again) = &once.again {
+            return match execute::<DB>(connection, &once.remember, vec![key.clone(), until.clone()]).await {
+                // It is there: perhaps it has run out. Of several that see so one renews it.
+                Err(Failure::Duplicate) => Ok(execute::<DB>(connection, again, vec![until, key, now]).await? > 0),
                 remembered => remembered.map(|rows| rows > 0),
             };
         }

@@ -6,13 +6,14 @@ use session_manager_core::clock::before;
 use session_manager_core::storage::{EndedSession, Purge, PurgeScope, Purged};
 use session_manager_core::{Error, ErrorKind, SessionId, Snapshot, UserId};
 
-use super::{Operation, epochs, rows};
+use super::quick::{change_many, changed_row};
+use super::{Access, Operation, Quick, epochs, rows};
 use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::field::Field;
 use crate::plan::Plan;
 use crate::side_tables::Garbage;
-use crate::statement::{CHUNK, Channel, Statement, fetch};
+use crate::statement::{CHUNK, Channel, Statement, execute, fetch};
 use crate::value::{Row, Value};
 
 /// So many remembered values and announcements are forgotten in a step, even where fewer sessions are removed.
@@ -41,12 +42,68 @@ impl<DB: Dialect> Operation<DB> for Purge {
             }
         };
         rows::remove::<DB>(plan, connection, &sessions).await?;
-        let removed = sessions.into_iter().map(|snapshot| {
-            let state = snapshot.state(self.now, plan.live);
-            EndedSession::new(snapshot.session, state, snapshot.control.revocation)
-        });
-        Ok(Purged::new(removed.collect(), more))
+        Ok(Purged::new(removed(self, plan, sessions), more))
     }
+}
+
+fn removed(request: &Purge, plan: &Plan, sessions: Vec<Snapshot>) -> Vec<EndedSession> {
+    let ended = |snapshot: Snapshot| {
+        let state = snapshot.state(request.now, plan.live);
+        EndedSession::new(snapshot.session, state, snapshot.control.revocation)
+    };
+    sessions.into_iter().map(ended).collect()
+}
+
+/// One statement for the sessions of a clean-up, or for one session, where the database returns what it removes.
+#[async_trait]
+impl<DB: Dialect> Operation<DB> for Quick<'_, Purge> {
+    type Output = Option<Purged>;
+    const NAME: &'static str = "purge";
+
+    fn access(&self, plan: &Plan) -> Access {
+        let forgets = plan.once.is_some() || plan.feed.is_some();
+        let more = forgets && matches!(self.request.scope, PurgeScope::EndedBefore(_));
+        if more { Access::Writes } else { Access::Statement }
+    }
+
+    async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<Self::Output, Failure> {
+        let (Some(quick), request) = (&plan.quick, self.request) else { return Ok(None) };
+        match (&request.scope, &quick.clean) {
+            (PurgeScope::One(key), _) => {
+                let values = vec![plan.mapping.id.encode(key.id)];
+                let gone = change_many::<DB>(plan, connection, &quick.remove, values).await?;
+                Ok(Some(Purged::new(removed(request, plan, gone), false)))
+            }
+            (PurgeScope::EndedBefore(time), Some(clean)) => {
+                forget::<DB>(request, plan, connection).await?;
+                let looked_at = i64::from(request.limit.saturating_mul(REACH)).saturating_add(1);
+                let limits = [looked_at, i64::from(request.limit)].map(Value::Int);
+                let values = [plan.bound(*time)].into_iter().chain(limits).collect();
+                let (mut candidates, mut gone) = (0, Vec::new());
+                for mut row in fetch::<DB>(connection, clean, values).await? {
+                    candidates = row.next().ok_or(Failure::Driver("a row is too short"))?.int("count")?;
+                    // A row of nothing tells that none was removed.
+                    if !row.as_slice().first().is_none_or(|flag| matches!(flag, Value::Null(_))) {
+                        gone.push(changed_row(plan, row)?);
+                    }
+                }
+                gone.sort_unstable_by_key(|snapshot| snapshot.session.id);
+                let more = more(usize::try_from(candidates).unwrap_or(usize::MAX), gone.len(), request.limit);
+                Ok(Some(Purged::new(removed(request, plan, gone), more)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn keeps(&self, outcome: &Self::Output) -> bool {
+        outcome.is_some()
+    }
+}
+
+/// Whether there is more to remove. Whoever finds nothing but what others hold ends: it would look again and again for as long as they hold
+/// it, or removes what they do.
+const fn more(candidates: usize, removed: usize, limit: u32) -> bool {
+    candidates > removed && (removed > 0 || limit == 0)
 }
 
 /// Holds a batch of the sessions that ended before a time, passing over those that somebody else holds, and says whether there are more.
@@ -64,9 +121,7 @@ async fn ended<DB: Dialect>(
         candidates.iter().copied().take(limit).collect()
     };
     let sessions = rows::now::<DB>(plan, connection, &held).await?;
-    // Whoever finds nothing but what others hold ends: it would look again and again for as long as they hold it, or removes what they do.
-    let blocked = sessions.is_empty() && limit > 0;
-    let more = candidates.len() > sessions.len() && !blocked;
+    let more = more(candidates.len(), sessions.len(), request.limit);
     Ok((sessions, more))
 }
 
@@ -170,7 +225,11 @@ async fn forget_rows<DB: Dialect>(
     time: Value,
     limit: u32,
 ) -> Result<(), Failure> {
-    let rows = fetch::<DB>(connection, &garbage.find, vec![time, Value::Int(i64::from(limit))]).await?;
+    let values = vec![time, Value::Int(i64::from(limit))];
+    if let Some(sweep) = &garbage.sweep {
+        return execute::<DB>(connection, sweep, values).await.map(drop);
+    }
+    let rows = fetch::<DB>(connection, &garbage.find, values).await?;
     let keys: Vec<_> = rows.into_iter().filter_map(|mut row| row.next()).collect();
     for chunk in keys.chunks(CHUNK) {
         Statement::<DB>::new(&garbage.remove).one_of(chunk.to_vec()).execute(connection).await?;

@@ -1,5 +1,5 @@
 //! Every statement on a request's path is served by an index: SQLite is asked how it would run them.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
 
@@ -45,8 +45,11 @@ async fn nothing_on_a_requests_path_scans() {
         let mapping = SessionTable::new("sessions").epochs(EpochTable::new("epochs")).once(OnceTable::new("once"));
         let (plan, mut connection) = database(&mapping.user_id(user_id)).await;
         let epochs = plan.epochs.as_ref().unwrap();
-        let fixed = [&plan.read_one, &plan.replace, &plan.advance, &plan.touch, &epochs.lock, &epochs.write];
-        for sql in fixed.into_iter().chain(&plan.advance_at_once) {
+        let (quick, record) = (plan.quick.as_ref().unwrap(), &epochs.user);
+        let fixed = [&plan.read_one, &plan.replace, &plan.advance, &plan.touch, &record.lock, &record.write];
+        let at_once = [&quick.advance, &quick.revoke, &quick.revoke_owned, &quick.revoke_all, &quick.revoke_others];
+        let others = [&quick.keep, &quick.remove, &quick.insert.evict.as_ref().unwrap()[0], &epochs.room];
+        for sql in fixed.into_iter().chain(at_once).chain(others) {
             assert_searches(&steps(&mut connection, sql).await, sql);
         }
         let [user, created, id] = [Field::UserId, Field::CreatedAt, Field::Id].map(|field| plan.name(field));

@@ -111,15 +111,27 @@ pub(super) async fn named<DB: Dialect>(
     Ok(held)
 }
 
-/// Ends these live sessions.
+/// Ends these live sessions, which are held.
 pub(super) async fn end<DB: Dialect>(
     plan: &Plan,
     connection: &mut Channel<'_, DB>,
     sessions: Vec<Snapshot>,
     revocation: &Revocation,
 ) -> Result<Vec<EndedSession>, Failure> {
+    end_all::<DB>(plan, connection, &sessions, revocation).await?;
+    Ok(ended(sessions, revocation))
+}
+
+/// Ends those of these sessions that nobody has ended meanwhile, and says whether that were all.
+pub(super) async fn end_all<DB: Dialect>(
+    plan: &Plan,
+    connection: &mut Channel<'_, DB>,
+    sessions: &[Snapshot],
+    revocation: &Revocation,
+) -> Result<bool, Failure> {
     let fields = [Field::RevokedAt, Field::RevokedReason, Field::RevokedBy, Field::Version, Field::Id];
     let [at, reason, by, version, id] = fields.map(|field| plan.name(field));
+    let mut all = true;
     for chunk in sessions.chunks(CHUNK) {
         let ids = chunk.iter().map(|snapshot| plan.mapping.id.encode(snapshot.session.id)).collect();
         let statement = Statement::<DB>::new("UPDATE ")
@@ -130,13 +142,17 @@ pub(super) async fn end<DB: Dialect>(
         let statement = statement.push(&format!(", {reason} = ")).bind(revocation.reason.as_str().into());
         let statement = statement.push(&format!(", {by} = ")).bind(Value::Text(revocation.by.to_string()));
         let statement = statement.push(&format!(", {version} = {version} + 1 WHERE {at} IS NULL AND {id}")).one_of(ids);
-        statement.execute(connection).await?;
+        let ended = statement.execute(connection).await?;
+        all &= usize::try_from(ended).is_ok_and(|ended| ended == chunk.len());
     }
+    Ok(all)
+}
+
+/// Sessions that have been ended by this revocation.
+pub(super) fn ended(sessions: impl IntoIterator<Item = Snapshot>, revocation: &Revocation) -> Vec<EndedSession> {
     let revocation = Arc::new(revocation.clone());
-    let ended = sessions
-        .into_iter()
-        .map(|snapshot| EndedSession::new(snapshot.session, State::Revoked, Some(Arc::clone(&revocation))));
-    Ok(ended.collect())
+    let ended = |snapshot: Snapshot| EndedSession::new(snapshot.session, State::Revoked, Some(Arc::clone(&revocation)));
+    sessions.into_iter().map(ended).collect()
 }
 
 /// Writes all of a session's row that is there already.
@@ -156,15 +172,26 @@ pub(super) async fn remove<DB: Dialect>(
     connection: &mut Channel<'_, DB>,
     sessions: &[Snapshot],
 ) -> Result<(), Failure> {
-    if DB::REMOVES_SINGLY {
-        for snapshot in sessions {
-            execute::<DB>(connection, &plan.remove_one, vec![plan.mapping.id.encode(snapshot.session.id)]).await?;
-        }
-        return Ok(());
-    }
     for chunk in sessions.chunks(CHUNK) {
         let ids: Vec<_> = chunk.iter().map(|snapshot| snapshot.session.id).collect();
-        by_ids::<DB>(plan, &format!("DELETE FROM {} AS s", plan.table), &ids).execute(connection).await?;
+        let statement = if DB::REMOVES_BY_JOIN {
+            joined::<DB>(plan, &ids)
+        } else {
+            by_ids::<DB>(plan, &format!("DELETE FROM {} AS s", plan.table), &ids)
+        };
+        statement.execute(connection).await?;
     }
     Ok(())
+}
+
+/// `DELETE` of these rows, each found by its key.
+fn joined<DB: Dialect>(plan: &Plan, ids: &[SessionId]) -> Statement<DB> {
+    let padding = ids.len().next_power_of_two() - ids.len();
+    let padded = ids.iter().chain(ids.last().into_iter().cycle().take(padding));
+    let mut statement = Statement::<DB>::new("DELETE s FROM (");
+    for (number, id) in padded.enumerate() {
+        statement = statement.push(if number == 0 { "SELECT " } else { " UNION ALL SELECT " });
+        statement = statement.bind(plan.mapping.id.encode(*id)).push(if number == 0 { " AS id" } else { "" });
+    }
+    statement.push(&format!(") AS b STRAIGHT_JOIN {} AS s WHERE s.{} = b.id", plan.table, plan.name(Field::Id)))
 }

@@ -6,6 +6,7 @@ use session_manager_core::{Epochs, Error, ErrorKind, GlobalEpoch, SessionId, Sna
 
 use super::{Access, Operation, epochs, rows};
 use crate::dialect::Dialect;
+use crate::epoch_plan::Whose;
 use crate::error::Failure;
 use crate::field::Field;
 use crate::plan::Plan;
@@ -96,16 +97,17 @@ async fn raise_epochs<DB: Dialect>(
     }
     let user = &snapshot.session.user_id;
     let Epochs { user: wanted, global, .. } = snapshot.epochs;
+    let whose = Whose::User(user);
     if let Some(wanted) = wanted {
         // Two that both make the record: the second then takes the lock of the first's.
         if !epochs::lock::<DB>(plan, connection, user).await?
-            && !epochs::create::<DB>(plan, connection, user.as_str(), wanted.incarnation).await?
+            && !epochs::create::<DB>(plan, connection, whose, wanted.incarnation).await?
         {
             epochs::lock::<DB>(plan, connection, user).await?;
         }
-        let stored = epochs::read::<DB>(plan, connection, user.as_str()).await?.user;
+        let stored = epochs::read::<DB>(plan, connection, whose).await?.user;
         if stored.is_some_and(|stored| stored.incarnation == wanted.incarnation && stored.version < wanted.version) {
-            epochs::write_user::<DB>(plan, connection, user, wanted, epochs::no_time(plan)).await?;
+            epochs::write_user::<DB>(plan, connection, user, wanted, plan.no_time()).await?;
         }
     }
     let Some(wanted) = global else { return Ok(()) };
@@ -113,15 +115,16 @@ async fn raise_epochs<DB: Dialect>(
         stored.epoch.incarnation == wanted.epoch.incarnation && stored.epoch.version < wanted.epoch.version
     };
     // Everybody's record is locked only where it has to change.
-    let stored = epochs::read::<DB>(plan, connection, "").await?.global;
+    let stored = epochs::read::<DB>(plan, connection, Whose::Everybody).await?.global;
     if stored.is_some_and(|stored| !lower(stored)) {
         return Ok(());
     }
-    let created = stored.is_none() && epochs::create::<DB>(plan, connection, "", wanted.epoch.incarnation).await?;
+    let created =
+        stored.is_none() && epochs::create::<DB>(plan, connection, Whose::Everybody, wanted.epoch.incarnation).await?;
     if !created {
-        epochs::lock_subject::<DB>(plan, connection, "").await?;
+        epochs::lock_record::<DB>(plan, connection, Whose::Everybody).await?;
     }
-    let stored = epochs::read::<DB>(plan, connection, "").await?.global;
+    let stored = epochs::read::<DB>(plan, connection, Whose::Everybody).await?.global;
     if created || stored.is_some_and(lower) {
         epochs::write_global::<DB>(plan, connection, wanted).await?;
     }

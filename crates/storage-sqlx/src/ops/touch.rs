@@ -12,10 +12,10 @@ use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::field::Field;
 use crate::plan::Plan;
-use crate::statement::{CHUNK, Channel, execute};
+use crate::statement::{CHUNK, Channel, Statement, execute};
 use crate::value::Value;
 
-/// So many sessions are touched in one transaction where each takes a statement: others wait for their rows until it ends.
+/// So many sessions are touched in one statement where there are no arrays: others wait for their rows until it ends.
 pub(crate) const TOUCHED: usize = 100;
 
 /// Moves sessions forward by conditional updates, and says how many it moved.
@@ -39,8 +39,8 @@ impl<DB: Dialect> Operation<DB> for Touches<'_> {
     type Output = u64;
     const NAME: &'static str = "touch";
 
-    fn access(&self, plan: &Plan) -> Access {
-        if self.batch.len() <= 1 || plan.touch_many.is_some() { Access::Statement } else { Access::Writes }
+    fn access(&self, _plan: &Plan) -> Access {
+        if DB::TOUCH_FINDS_FIRST && self.batch.len() > 1 { Access::Writes } else { Access::Statement }
     }
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<u64, Failure> {
@@ -49,25 +49,53 @@ impl<DB: Dialect> Operation<DB> for Touches<'_> {
             return execute::<DB>(connection, statement, values).await;
         }
         let live = if DB::TOUCH_FINDS_FIRST { Some(self.live::<DB>(plan, connection).await?) } else { None };
-        let mut touched = 0_u64;
-        for touch in self.batch {
-            if live.as_ref().is_some_and(|live| !live.contains(&touch.key.id)) {
-                continue;
+        let is_live = |touch: &&Touch| live.as_ref().is_none_or(|live| live.contains(&touch.key.id));
+        let batch: Vec<_> = self.batch.iter().filter(is_live).collect();
+        match batch.as_slice() {
+            [] => Ok(0),
+            [touch] => {
+                let mut values = vec![
+                    plan.time(touch.last_activity),
+                    plan.time(touch.idle_expires_at),
+                    plan.mapping.id.encode(touch.key.id),
+                    plan.time(touch.stale_before()),
+                ];
+                values.extend(plan.touch_values::<DB>(self.now));
+                execute::<DB>(connection, &plan.touch, values).await
             }
-            let mut values = vec![
-                plan.time(touch.last_activity),
-                plan.time(touch.idle_expires_at),
-                plan.mapping.id.encode(touch.key.id),
-                plan.time(touch.stale_before()),
-            ];
-            values.extend(plan.touch_values::<DB>(self.now));
-            touched += execute::<DB>(connection, &plan.touch, values).await?;
+            batch => self.together::<DB>(plan, batch).execute(connection).await,
         }
-        Ok(touched)
     }
 }
 
 impl Touches<'_> {
+    /// Many sessions in one statement where there are no arrays: each column's value by the id.
+    fn together<DB: Dialect>(&self, plan: &Plan, batch: &[&Touch]) -> Statement<DB> {
+        let [last, idle, expires, id] =
+            [Field::LastActivity, Field::IdleExpiresAt, Field::ExpiresAt, Field::Id].map(|field| plan.name(field));
+        let by_id = |mut statement: Statement<DB>, time: fn(&Touch) -> DateTime<Utc>| {
+            statement = statement.push(&format!("CASE s.{id}"));
+            // As many as the list of ids has, so that few different texts are prepared.
+            let last = batch.last().copied();
+            let padding = batch.len().next_power_of_two() - batch.len();
+            for touch in batch.iter().copied().chain(last.into_iter().cycle().take(padding)) {
+                statement = statement.push(" WHEN ").bind(plan.mapping.id.encode(touch.key.id));
+                statement = statement.push(" THEN ").bind(plan.time(time(touch)));
+            }
+            statement.push(" END")
+        };
+        let statement =
+            Statement::<DB>::new(&format!("UPDATE {} AS s{} SET {last} = ", plan.table, DB::BY_PRIMARY_KEY));
+        let statement = by_id(statement, |touch| touch.last_activity);
+        let bounded = format!(", {idle} = {}(s.{idle}, {}(s.{expires}, ", DB::GREATEST, DB::LEAST);
+        let statement = by_id(statement.push(&bounded), |touch| touch.idle_expires_at);
+        let ids = batch.iter().map(|touch| plan.mapping.id.encode(touch.key.id)).collect();
+        let statement = statement.push(&format!(")) WHERE s.{id}")).one_of(ids).push(&format!(" AND s.{last} < "));
+        let statement = by_id(statement, Touch::stale_before);
+        let values = plan.touch_values::<DB>(self.now);
+        statement.condition(&plan.and_lives, values)
+    }
+
     /// The parameters of [`Plan::touch_many`] that come first.
     fn arrays(&self, plan: &Plan) -> [Value; 4] {
         let times = |time: fn(&Touch) -> DateTime<Utc>| {

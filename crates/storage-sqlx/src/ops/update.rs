@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use session_manager_core::Snapshot;
 use session_manager_core::storage::{Update, UpdateOutcome};
 
-use super::{Operation, rows};
+use super::quick::read_one;
+use super::{Access, Operation, Quick, rows};
 use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::plan::Plan;
-use crate::statement::Channel;
+use crate::statement::{Channel, execute};
 
 #[async_trait]
 impl<DB: Dialect> Operation<DB> for Update {
@@ -16,17 +17,11 @@ impl<DB: Dialect> Operation<DB> for Update {
     const NAME: &'static str = "update";
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<UpdateOutcome, Failure> {
-        let Some(snapshot) = rows::locked::<DB>(plan, connection, self.key.id).await? else {
-            return Ok(UpdateOutcome::Missing);
+        let snapshot = rows::locked::<DB>(plan, connection, self.key.id).await?;
+        let changed = match changed(self, plan, snapshot) {
+            Ok(changed) => changed,
+            Err(outcome) => return Ok(outcome),
         };
-        let state = snapshot.state(self.now, plan.live);
-        if !state.is_live() {
-            return Ok(UpdateOutcome::Ended(state, snapshot));
-        }
-        if snapshot.control.version != self.expected_version {
-            return Ok(UpdateOutcome::Conflict(snapshot));
-        }
-        let changed = Snapshot::new(self.patch.apply(&snapshot.record(), self.now), snapshot.epochs);
         rows::replace::<DB>(plan, connection, &changed).await?;
         Ok(UpdateOutcome::Updated(changed))
     }
@@ -34,4 +29,41 @@ impl<DB: Dialect> Operation<DB> for Update {
     fn keeps(&self, outcome: &UpdateOutcome) -> bool {
         matches!(outcome, UpdateOutcome::Updated(_))
     }
+}
+
+/// What was read is written back if nobody has changed it meanwhile; a touch counts as no change, and stays.
+#[async_trait]
+impl<DB: Dialect> Operation<DB> for Quick<'_, Update> {
+    type Output = Option<UpdateOutcome>;
+    const NAME: &'static str = "update";
+
+    fn access(&self, _plan: &Plan) -> Access {
+        Access::Statement
+    }
+
+    async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<Self::Output, Failure> {
+        let request = self.request;
+        let Some(revise) = plan.revise.as_ref().filter(|_| self.judges) else { return Ok(None) };
+        let snapshot = read_one::<DB>(plan, connection, request.key.id).await?;
+        let changed = match changed(request, plan, snapshot) {
+            Ok(changed) => changed,
+            Err(outcome) => return Ok(Some(outcome)),
+        };
+        let values = plan.revised_values(&changed, request.expected_version)?;
+        let written = execute::<DB>(connection, revise, values).await? > 0;
+        Ok(written.then_some(UpdateOutcome::Updated(changed)))
+    }
+}
+
+/// The session as it will be, or why it stays as it is.
+fn changed(request: &Update, plan: &Plan, snapshot: Option<Snapshot>) -> Result<Snapshot, UpdateOutcome> {
+    let snapshot = snapshot.ok_or(UpdateOutcome::Missing)?;
+    let state = snapshot.state(request.now, plan.live);
+    if !state.is_live() {
+        return Err(UpdateOutcome::Ended(state, snapshot));
+    }
+    if snapshot.control.version != request.expected_version {
+        return Err(UpdateOutcome::Conflict(snapshot));
+    }
+    Ok(Snapshot::new(request.patch.apply(&snapshot.record(), request.now), snapshot.epochs))
 }

@@ -6,12 +6,13 @@ use session_manager_core::SessionStorage;
 use session_manager_services::{Service, url};
 use session_manager_storage_sqlx::{
     AddressEncoding, EpochTable, FeedTable, IdEncoding, JsonEncoding, OnceTable, SessionTable, SqlxStorage,
-    TimeEncoding, reference_ddl,
+    TimeEncoding, UserEpochs, reference_ddl,
 };
 use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{MySql, Postgres};
 
+use crate::operations::users;
 use crate::server::{Fixture, Server, fresh_name, full};
 
 /// Ends the test that it stands in where there is no server for it.
@@ -49,6 +50,16 @@ async fn plain<S: Server>() -> SqlxStorage<S> {
     storage(SessionTable::new("sessions").native()).await
 }
 
+/// The users' epochs stand in the application's users table, in which all users of the suite are.
+async fn users_columns<S: Server>(columns: &str) -> SqlxStorage<S> {
+    let mapping = full().user_epochs(UserEpochs::new("users", "name"));
+    let ddl = reference_ddl::<S>(&mapping).unwrap();
+    let fixture = Fixture::<S>::with_ddl(mapping, &format!("{}{ddl}", users::table(columns, "0"))).await;
+    let findings = fixture.storage.check_schema().await.unwrap().findings;
+    assert!(findings.is_empty(), "{findings:?}");
+    fixture.storage
+}
+
 /// The tables are named with their schema, since a pooler's connections share their settings.
 async fn pooled() -> SqlxStorage<Postgres> {
     let options: PgConnectOptions = url(Service::PgBouncer).unwrap().parse().unwrap();
@@ -71,11 +82,19 @@ storage_conformance!(
     on!(Service::Postgres, plain::<Postgres>),
     lacking = [Epochs, RememberOnce, Feed]
 );
+storage_conformance!(
+    postgres_epochs_in_the_users_table,
+    on!(Service::Postgres, || users_columns::<Postgres>("name text COLLATE \"C\" PRIMARY KEY, joined bigint NOT NULL"))
+);
 storage_conformance!(postgres_behind_pgbouncer, on!(Service::PgBouncer, pooled));
 
 storage_conformance!(mariadb_value, on!(Service::MariaDb, || storage::<MySql>(full())));
 storage_conformance!(mariadb_through_a_box, on!(Service::MariaDb, boxed::<MySql>));
 storage_conformance!(mariadb_through_an_arc, on!(Service::MariaDb, shared::<MySql>));
+storage_conformance!(
+    mariadb_epochs_in_the_users_table,
+    on!(Service::MariaDb, || users_columns::<MySql>("name VARBINARY(128) PRIMARY KEY, joined BIGINT NOT NULL"))
+);
 storage_conformance!(
     mariadb_without_epochs,
     on!(Service::MariaDb, plain::<MySql>),

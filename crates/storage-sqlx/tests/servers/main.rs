@@ -29,9 +29,18 @@ macro_rules! on_each {
     };
 }
 
+#[path = "../operations/mod.rs"]
+mod operations;
+
 mod concurrency;
 mod conformance;
 mod mapping;
+mod outages;
+mod pooler;
+mod relay;
+mod round_trips;
 mod schema;
 mod server;
 mod transaction;
+mod transactions;
+mod users;

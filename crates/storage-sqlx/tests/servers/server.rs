@@ -30,6 +30,9 @@ pub(crate) trait Server: Dialect {
     /// Another pool on the schema of this one, whose connections wait for a lock a second at most.
     fn impatient(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>>;
 
+    /// Another pool on the schema of this one, whose connections have the isolation level that the server has by default.
+    fn ordinary(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>>;
+
     /// Runs statements.
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()>;
 
@@ -62,6 +65,12 @@ impl Server for Postgres {
     fn impatient(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>> {
         let options = pool.connect_options().as_ref().clone().options([("lock_timeout", "1s")]);
         Box::pin(async move { PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap() })
+    }
+
+    fn ordinary(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>> {
+        let options = pool.connect_options().as_ref().clone();
+        let options = options.options([("default_transaction_isolation", "read committed")]);
+        Box::pin(async move { PgPoolOptions::new().max_connections(8).connect_with(options).await.unwrap() })
     }
 
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()> {
@@ -107,6 +116,11 @@ impl Server for MySql {
             })
         });
         Box::pin(async move { pool.connect_with(options).await.unwrap() })
+    }
+
+    fn ordinary(pool: &Pool<Self>) -> BoxFuture<'static, Pool<Self>> {
+        let options = pool.connect_options().as_ref().clone();
+        Box::pin(async move { MySqlPoolOptions::new().max_connections(8).connect_with(options).await.unwrap() })
     }
 
     fn run<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, ()> {

@@ -7,6 +7,9 @@
     reason = "a failed unwrap is a failed test"
 )]
 
+#[path = "../operations/mod.rs"]
+mod operations;
+
 mod concurrency;
 mod contract;
 mod fixture;
@@ -14,3 +17,5 @@ mod listing;
 mod mapping;
 mod schema;
 mod transaction;
+mod transactions;
+mod users;
