@@ -32,12 +32,15 @@ fn a_remembered_token_allocates_nothing() {
         let region = Region::new(ALLOCATOR);
         drop(check());
         assert!(region.change().allocations > 10, "the allocations are counted");
-        // `now` of the tests and the drop of the answer are part of it.
-        let region = Region::new(ALLOCATOR);
-        for _ in 0..1000 {
-            drop(check());
-        }
-        let change = region.change();
-        assert_eq!((change.allocations, change.reallocations, change.deallocations), (0, 0, 0));
+        // The harness has a thread of its own, which may allocate meanwhile; what a check allocates is there in every round.
+        let rounds = (0..20).map(|_| {
+            let region = Region::new(ALLOCATOR);
+            for _ in 0..1000 {
+                drop(check());
+            }
+            let change = region.change();
+            change.allocations + change.reallocations + change.deallocations
+        });
+        assert_eq!(rounds.min(), Some(0));
     }
 }

@@ -12,7 +12,7 @@ static COOKIES: LazyLock<[SessionCookie; 3]> = LazyLock::new(|| {
     [
         SessionCookie::access("session", CookieScheme::Https).unwrap(),
         SessionCookie::refresh("renewal", "/auth", CookieScheme::Https).unwrap(),
-        SessionCookie::access("s", CookieScheme::Http).unwrap(),
+        SessionCookie::access("s", CookieScheme::LoopbackHttp).unwrap(),
     ]
 });
 
