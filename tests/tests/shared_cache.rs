@@ -87,7 +87,7 @@ impl Nodes {
             let durable = Arc::clone(&durable) as Arc<dyn SessionStorage>;
             let config = TieredConfig::new().max_age(MAX_AGE);
             let node = before(durable, Arc::clone(&cache), config);
-            Arc::new(node.with_clock(past.clock() as Arc<dyn Clock>))
+            Arc::new(node.with_clock(past.clock().clone() as Arc<dyn Clock>))
         };
         let (here, there) = (node(), node());
         Self { durable, past, here, there }
