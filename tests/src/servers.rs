@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use session_manager_services::{self as services, Service, fresh_postgres_database};
 use session_manager_storage_redis::{RedisStorage, RedisStorageConfig};
@@ -19,12 +20,23 @@ const RETENTION: Duration = Duration::from_hours(24 * 365);
 pub async fn redis() -> RedisStorage {
     static SERVER: OnceLock<services::Redis> = OnceLock::new();
     let own = || SERVER.get_or_init(|| services::Redis::start().expect("a server")).url();
-    let client = Client::open(given(Service::Redis).unwrap_or_else(own)).expect("an address");
+    redis_at(given(Service::Redis).unwrap_or_else(own)).await.0
+}
+
+/// The same on a server that nobody else uses, with a connection of the test's own and the prefix of all keys.
+pub async fn lonely_redis() -> (RedisStorage, MultiplexedConnection, String) {
+    static SERVER: OnceLock<services::Redis> = OnceLock::new();
+    redis_at(SERVER.get_or_init(|| services::Redis::start().expect("a server")).url()).await
+}
+
+async fn redis_at(url: String) -> (RedisStorage, MultiplexedConnection, String) {
+    let client = Client::open(url).expect("an address");
     // A busy machine is no outage.
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_mins(1)));
     let connection = client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection");
-    let config = RedisStorageConfig::new().prefix(fresh_prefix()).retention(RETENTION);
-    RedisStorage::new(connection, config).expect("a good prefix")
+    let prefix = fresh_prefix();
+    let config = RedisStorageConfig::new().prefix(prefix.clone()).retention(RETENTION);
+    (RedisStorage::new(connection.clone(), config).expect("a good prefix"), connection, prefix)
 }
 
 /// A storage in a PostgreSQL database of its own, with the reference tables.

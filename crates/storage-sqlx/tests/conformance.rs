@@ -1,5 +1,7 @@
 //! The conformance suite on SQLite files, with epochs and without.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
+
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,28 +11,43 @@ use session_manager_storage_sqlx::{
     EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, reference_ddl,
 };
 use session_manager_testkit::fault::HeldStorage;
-use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
+use session_manager_testkit::{
+    storage_conformance, storage_defects, storage_evictions, storage_histories, storage_races,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
 use tempfile::TempDir;
+
+use rows::Rows;
+
+rows::rows!(Sqlite, "HEX(COLUMN)");
 
 type Held = HeldStorage<SqlxStorage<Sqlite>, TempDir>;
 
-async fn on(mapping: SessionTable) -> Held {
+async fn file() -> (SqlitePool, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
     let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
-    let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
+    (SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap(), directory)
+}
+
+async fn of(pool: SqlitePool, mapping: SessionTable) -> SqlxStorage<Sqlite> {
     sqlx::raw_sql(AssertSqlSafe(reference_ddl::<Sqlite>(&mapping).unwrap())).execute(&pool).await.unwrap();
-    HeldStorage::new(SqlxStorage::new(pool, mapping).unwrap(), directory)
+    SqlxStorage::new(pool, mapping).unwrap()
+}
+
+async fn on(mapping: SessionTable) -> Held {
+    let (pool, directory) = file().await;
+    HeldStorage::new(of(pool, mapping).await, directory)
+}
+
+fn full() -> SessionTable {
+    let table = SessionTable::new("sessions").epochs(EpochTable::new("epochs"));
+    table.once(OnceTable::new("once")).feed(FeedTable::new("feed"))
 }
 
 async fn fresh() -> Held {
-    on(SessionTable::new("sessions")
-        .epochs(EpochTable::new("epochs"))
-        .once(OnceTable::new("once"))
-        .feed(FeedTable::new("feed")))
-    .await
+    on(full()).await
 }
 
 async fn boxed() -> Box<dyn SessionStorage> {
@@ -55,3 +72,11 @@ storage_defects!(defects, fresh);
 
 storage_histories!(histories, fresh);
 storage_races!(races, fresh);
+
+async fn fresh_and_its_rows() -> (Held, Rows<Sqlite>) {
+    let (pool, directory) = file().await;
+    let storage = of(pool.clone(), full()).await;
+    (HeldStorage::new(storage, directory), Rows { pool, tables: ["sessions", "epochs", "once", "feed"] })
+}
+
+storage_evictions!(evictions, fresh_and_its_rows);

@@ -32,6 +32,8 @@ macro_rules! on_each {
 mod concurrency;
 mod conformance;
 mod mapping;
+#[path = "../rows/mod.rs"]
+mod rows;
 mod schema;
 mod server;
 mod transaction;
