@@ -18,25 +18,37 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres};
 /// How long sessions that ended stay in Redis: the kit's histories go on for days, and compare what ended long ago.
 const RETENTION: Duration = Duration::from_hours(24 * 365);
 
-async fn redis_connection() -> MultiplexedConnection {
+async fn shared_redis() -> (RedisStorage, MultiplexedConnection, String) {
     static SERVER: OnceLock<services::Redis> = OnceLock::new();
     let own = || SERVER.get_or_init(|| services::Redis::start().expect("a server")).url();
-    let client = Client::open(given(Service::Redis).unwrap_or_else(own)).expect("an address");
+    redis_at(given(Service::Redis).unwrap_or_else(own)).await
+}
+
+/// The same on a server that nobody else uses, with a connection of the test's own and the prefix of all keys.
+pub async fn lonely_redis() -> (RedisStorage, MultiplexedConnection, String) {
+    static SERVER: OnceLock<services::Redis> = OnceLock::new();
+    redis_at(SERVER.get_or_init(|| services::Redis::start().expect("a server")).url()).await
+}
+
+async fn redis_at(url: String) -> (RedisStorage, MultiplexedConnection, String) {
+    let client = Client::open(url).expect("an address");
     // A busy machine is no outage.
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_mins(1)));
-    client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection")
+    let connection = client.get_multiplexed_async_connection_with_config(&patient).await.expect("a connection");
+    let prefix = fresh_prefix();
+    let config = RedisStorageConfig::new().prefix(prefix.clone()).retention(RETENTION);
+    (RedisStorage::new(connection.clone(), config).expect("a good prefix"), connection, prefix)
 }
 
 /// A cache in Redis under a prefix of its own.
 pub async fn redis_cache() -> RedisCache {
-    RedisCache::new(redis_connection().await, &fresh_prefix()).expect("a good prefix")
+    let (_, connection, prefix) = shared_redis().await;
+    RedisCache::new(connection, &prefix).expect("a good prefix")
 }
 
 /// A storage in Redis under a prefix of its own.
 pub async fn redis() -> RedisStorage {
-    let connection = redis_connection().await;
-    let config = RedisStorageConfig::new().prefix(fresh_prefix()).retention(RETENTION);
-    RedisStorage::new(connection, config).expect("a good prefix")
+    shared_redis().await.0
 }
 
 /// Four nodes' storages under one prefix in a Redis Cluster, each over connections of its own.

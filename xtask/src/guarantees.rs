@@ -13,35 +13,98 @@ const CHECKS: &str = "crates/testkit/README.md";
 /// What nextest leaves, by its profile `ci`.
 const REPORT: &str = "target/nextest/ci/junit.xml";
 
-/// A storage: its name, the test binary, and the modules with the conformance suite and the broken copies.
+/// A storage: its name, the test binary, and the modules of it; what there is none of, the page shows as lacking.
 struct Column {
     name: &'static str,
     binary: &'static str,
     suite: &'static str,
-    defects: Option<&'static str>,
+    /// Concurrent histories.
+    histories: Option<&'static str>,
+    /// Losing what it keeps.
+    evictions: Option<&'static str>,
+    /// Broken copies, and storages that race with themselves.
+    broken: Option<[&'static str; 2]>,
 }
 
-const fn column(name: &'static str, binary: &'static str, suite: &'static str, defects: &'static str) -> Column {
-    Column { name, binary, suite, defects: Some(defects) }
+impl Column {
+    /// The module with the test of a row.
+    fn module(&self, row: &Row) -> Option<&'static str> {
+        match &*row.subject {
+            "histories" => self.histories,
+            "evictions" => self.evictions,
+            _ => Some(self.suite),
+        }
+    }
 }
 
+const fn column(name: &'static str, binary: &'static str, suite: &'static str) -> Column {
+    Column { name, binary, suite, histories: Some("histories"), evictions: None, broken: None }
+}
+
+const MEMORY: &str = "session-manager-storage-memory::conformance";
+const SQLITE: &str = "session-manager-storage-sqlx::conformance";
 const SQLX: &str = "session-manager-storage-sqlx::servers";
 const REDIS: &str = "session-manager-storage-redis::conformance";
+const MEMCACHED: &str = "session-manager-storage-memcached::conformance";
+const CACHE: &str = "session-manager-storage-tiered::conformance";
+const TIERED: &str = "session-manager-tests::tiered";
 
 const COLUMNS: &[Column] = &[
-    column("memory", "session-manager-storage-memory::conformance", "value", "defects"),
-    column("SQLite", "session-manager-storage-sqlx::conformance", "value", "defects"),
-    column("PostgreSQL", SQLX, "conformance::postgres_value", "conformance::postgres_defects"),
-    Column { name: "pgbouncer", binary: SQLX, suite: "conformance::postgres_behind_pgbouncer", defects: None },
-    column("MariaDB", SQLX, "conformance::mariadb_value", "conformance::mariadb_defects"),
-    column("Redis", REDIS, "value", "defects"),
-    column("Sentinel", REDIS, "by_sentinel", "defects_by_sentinel"),
-    column("Cluster", REDIS, "cluster", "defects_on_a_cluster"),
-    column("memcached", "session-manager-storage-memcached::conformance", "memcached", "defects"),
-    column("tiered", "session-manager-storage-tiered::conformance", "memory", "defects"),
-    Column { name: "tiered on SQLite", binary: "session-manager-tests::tiered", suite: "sqlite", defects: None },
-    Column { name: "tiered on Redis", binary: "session-manager-tests::tiered", suite: "redis", defects: None },
+    Column { broken: Some(["defects", "races"]), ..column("memory", MEMORY, "value") },
+    Column { evictions: Some("evictions"), broken: Some(["defects", "races"]), ..column("SQLite", SQLITE, "value") },
+    Column {
+        histories: Some("conformance::postgres_histories"),
+        evictions: Some("conformance::postgres_evictions"),
+        broken: Some(["conformance::postgres_defects", "conformance::postgres_races"]),
+        ..column("PostgreSQL", SQLX, "conformance::postgres_value")
+    },
+    Column {
+        histories: Some("conformance::postgres_histories_behind_pgbouncer"),
+        ..column("pgbouncer", SQLX, "conformance::postgres_behind_pgbouncer")
+    },
+    Column {
+        histories: Some("conformance::mariadb_histories"),
+        evictions: Some("conformance::mariadb_evictions"),
+        broken: Some(["conformance::mariadb_defects", "conformance::mariadb_races"]),
+        ..column("MariaDB", SQLX, "conformance::mariadb_value")
+    },
+    Column { evictions: Some("evictions"), broken: Some(["defects", "races"]), ..column("Redis", REDIS, "value") },
+    Column {
+        histories: Some("histories_by_sentinel"),
+        broken: Some(["defects_by_sentinel", "races_by_sentinel"]),
+        ..column("Sentinel", REDIS, "by_sentinel")
+    },
+    Column {
+        histories: Some("histories_on_a_cluster"),
+        evictions: Some("evictions_on_a_cluster"),
+        broken: Some(["defects_on_a_cluster", "races_on_a_cluster"]),
+        ..column("Cluster", REDIS, "cluster")
+    },
+    Column {
+        evictions: Some("evictions"),
+        broken: Some(["defects", "races"]),
+        ..column("memcached", MEMCACHED, "memcached")
+    },
+    Column { broken: Some(["defects", "races"]), ..column("tiered", CACHE, "memory") },
+    Column {
+        histories: Some("histories_on_sqlite"),
+        evictions: Some("evictions_on_sqlite"),
+        ..column("tiered on SQLite", TIERED, "sqlite")
+    },
+    Column {
+        histories: Some("histories_on_redis"),
+        evictions: Some("evictions_on_redis"),
+        ..column("tiered on Redis", TIERED, "redis")
+    },
 ];
+
+/// A line of the kit's tables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Row {
+    subject: String,
+    check: String,
+    text: String,
+}
 
 /// What a test said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +148,7 @@ pub(crate) fn write(root: &Path) -> Outcome {
 /// The tests of all storages, by binary and name, and the rows.
 struct Proved {
     tests: BTreeMap<(String, String), Cell>,
-    rows: Vec<(String, String)>,
+    rows: Vec<Row>,
 }
 
 impl Proved {
@@ -109,10 +172,12 @@ impl Proved {
         let mut page = HEAD.to_owned();
         let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
         let _ = writeln!(page, "| guarantee | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
-        for (check, text) in &self.rows {
-            let mut line = format!("| {text} (`{check}`) |");
+        for row in &self.rows {
+            let mut line = format!("| {} (`{}`) |", row.text, row.check);
             for column in COLUMNS {
-                let _ = write!(line, " {} |", self.cell(column, column.suite, check)?.sign());
+                let cell =
+                    column.module(row).map_or(Ok(Cell::Lacks), |module| self.cell(column, module, &row.check))?;
+                let _ = write!(line, " {} |", cell.sign());
             }
             page.push_str(&line);
             page.push('\n');
@@ -122,24 +187,23 @@ impl Proved {
 
     /// Which defects were caught on which storage.
     fn matrix(&self) -> Result<String, Failure> {
-        let storages: Vec<_> = COLUMNS.iter().filter(|column| column.defects.is_some()).collect();
-        let mut defects: Vec<_> = self
-            .tests
-            .keys()
-            .filter_map(|(binary, test)| {
-                let first = storages.first()?;
-                if binary == first.binary { test.strip_prefix(first.defects?)?.strip_prefix("::") } else { None }
-            })
-            .collect();
-        defects.sort_unstable();
+        let storages: Vec<_> = COLUMNS.iter().filter_map(|column| Some((column, column.broken?))).collect();
+        let mut defects = Vec::new();
+        if let Some((column, modules)) = storages.first() {
+            for (kind, module) in modules.iter().enumerate() {
+                let tests = self.tests.keys().filter(|(binary, _)| binary == column.binary);
+                let named = |test: &'_ str| Some(test.strip_prefix(module)?.strip_prefix("::")?.to_owned());
+                defects.extend(tests.filter_map(|(_, test)| Some((kind, named(test)?))));
+            }
+        }
         let mut matrix = format!("{:<30}", "defect");
-        for column in &storages {
+        for (column, _) in &storages {
             let _ = write!(matrix, " {:<11}", column.name);
         }
-        for defect in &defects {
+        for (kind, defect) in &defects {
             let _ = write!(matrix, "\n{defect:<30}");
-            for column in &storages {
-                let cell = self.cell(column, column.defects.unwrap_or_default(), defect)?;
+            for (column, modules) in &storages {
+                let cell = self.cell(column, modules.get(*kind).copied().unwrap_or_default(), defect)?;
                 let word = if cell == Cell::Yes { "caught" } else { cell.sign() };
                 let _ = write!(matrix, " {word:<11}");
             }
@@ -165,12 +229,14 @@ fn cell(case: &TestCase) -> Cell {
     if said.contains("SKIPPED ") && !said.contains("CAUGHT ") { Cell::Lacks } else { Cell::Yes }
 }
 
-/// The checks with what they prove, from the kit's own table.
-fn rows(checks: &str) -> Vec<(String, String)> {
+/// The checks with what they prove, from the kit's own tables.
+fn rows(checks: &str) -> Vec<Row> {
     let one = |line: &str| {
         let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
-        let (_, check, text) = (cells.next()?, cells.next()?, cells.next()?);
-        Some((check.strip_prefix('`')?.strip_suffix('`')?.to_owned(), text.trim_end_matches('.').to_owned()))
+        let (subject, check, text) = (cells.next()?, cells.next()?, cells.next()?);
+        let check = check.strip_prefix('`')?.strip_suffix('`')?;
+        let text = text.trim_end_matches('.').to_owned();
+        Some(Row { subject: subject.to_owned(), check: check.to_owned(), text })
     };
     checks.lines().skip_while(|line| !line.starts_with("## What the checks prove")).filter_map(one).collect()
 }
@@ -180,8 +246,8 @@ const HEAD: &str = "\
 
 This page is made by the run of the tests (`cargo xtask guarantees`), and `cargo xtask ci` fails where it is not true. A sign means
 that the check ran on a real server of that kind and passed; a dash, that the storage declares not to be able to do what the check
-needs. Besides these, random histories on every storage are compared with a plain reference, and every storage meets broken copies of
-itself, each of which has to be caught (`cargo xtask ci` prints which).
+needs, or has nothing of its own that could be lost. Besides these, every storage meets broken copies of itself and copies that race
+with themselves, each of which has to be caught (`cargo xtask ci` prints which).
 
 ";
 
@@ -210,6 +276,15 @@ SKIPPED x by z</system-err></testcase>
     #[test]
     fn the_rows_are_those_of_the_kit() {
         let text = "| x | `no` | y |\n## What the checks prove\n\n| subject | check | it proves |\n|---|---|---|\n| a | `b_c` | Does it. |\n";
-        assert_eq!(rows(text), [("b_c".to_owned(), "Does it".to_owned())]);
+        let row = Row { subject: "a".to_owned(), check: "b_c".to_owned(), text: "Does it".to_owned() };
+        assert_eq!(rows(text), [row]);
+    }
+
+    #[test]
+    fn a_row_is_looked_for_where_its_subject_is_tested() {
+        let of = |subject: &str| Row { subject: subject.to_owned(), check: String::new(), text: String::new() };
+        let column = Column { histories: Some("h"), evictions: None, ..column("a", "b", "suite") };
+        let found = ["histories", "evictions", "model", "purge"].map(|subject| column.module(&of(subject)));
+        assert_eq!(found, [Some("h"), None, Some("suite"), Some("suite")]);
     }
 }

@@ -1,13 +1,18 @@
 //! The conformance suite on a real memcached, on the in-memory cache of the fault tests, and through an arc.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod items;
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use items::Items;
 use session_manager_core::SessionStorage;
+use session_manager_services::Memcached;
 use session_manager_storage_memcached::MemcachedStorage;
-use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
+use session_manager_testkit::{
+    storage_conformance, storage_defects, storage_evictions, storage_histories, storage_races,
+};
 use support::fake::FakeCache;
 
 async fn fresh() -> support::Storage {
@@ -29,3 +34,14 @@ storage_defects!(defects, fresh, lacking = [ListAll, RememberOnce, External, Cle
 
 storage_histories!(histories, fresh);
 storage_races!(races, fresh);
+
+/// A server of the test's own: the crawler answers one question at a time, and goes through everybody's items.
+async fn fresh_and_its_items() -> (support::Storage, Items) {
+    static OWN: OnceLock<Memcached> = OnceLock::new();
+    let server = format!("127.0.0.1:{}", OWN.get_or_init(|| Memcached::start().unwrap()).port());
+    let config = support::config();
+    let items = Items { prefix: config.prefix.clone(), server: server.clone() };
+    (MemcachedStorage::new(support::client(&server, 8), config).unwrap(), items)
+}
+
+storage_evictions!(evictions, fresh_and_its_items);

@@ -1,5 +1,7 @@
 //! The conformance suite on SQLite files, with epochs and without.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
+
+mod rows;
 
 #[path = "operations/users.rs"]
 mod users;
@@ -12,12 +14,31 @@ use session_manager_storage_sqlx::{
     EpochTable, FeedTable, IdEncoding, OnceTable, SessionTable, SqlxStorage, TimeEncoding, UserEpochs, reference_ddl,
 };
 use session_manager_testkit::fault::HeldStorage;
-use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
+use session_manager_testkit::{
+    storage_conformance, storage_defects, storage_evictions, storage_histories, storage_races,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool};
 use tempfile::TempDir;
 
+use rows::Rows;
+
+rows::rows!(Sqlite, "HEX(COLUMN)");
+
 type Held = HeldStorage<SqlxStorage<Sqlite>, TempDir>;
+
+async fn file() -> (SqlitePool, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
+    (SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap(), directory)
+}
+
+async fn of(pool: SqlitePool, before: &str, mapping: SessionTable) -> SqlxStorage<Sqlite> {
+    let ddl = format!("{before}{}", reference_ddl::<Sqlite>(&mapping).unwrap());
+    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&pool).await.unwrap();
+    SqlxStorage::new(pool, mapping).unwrap()
+}
 
 async fn on(mapping: SessionTable) -> Held {
     on_tables("", mapping).await
@@ -25,21 +46,17 @@ async fn on(mapping: SessionTable) -> Held {
 
 /// On the tables of the mapping, and what the application has made before.
 async fn on_tables(before: &str, mapping: SessionTable) -> Held {
-    let directory = tempfile::tempdir().unwrap();
-    let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
-    let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(30));
-    let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
-    let ddl = format!("{before}{}", reference_ddl::<Sqlite>(&mapping).unwrap());
-    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&pool).await.unwrap();
-    HeldStorage::new(SqlxStorage::new(pool, mapping).unwrap(), directory)
+    let (pool, directory) = file().await;
+    HeldStorage::new(of(pool, before, mapping).await, directory)
+}
+
+fn full() -> SessionTable {
+    let table = SessionTable::new("sessions").epochs(EpochTable::new("epochs"));
+    table.once(OnceTable::new("once")).feed(FeedTable::new("feed"))
 }
 
 async fn fresh() -> Held {
-    on(SessionTable::new("sessions")
-        .epochs(EpochTable::new("epochs"))
-        .once(OnceTable::new("once"))
-        .feed(FeedTable::new("feed")))
-    .await
+    on(full()).await
 }
 
 async fn boxed() -> Box<dyn SessionStorage> {
@@ -72,3 +89,11 @@ storage_defects!(defects, fresh);
 
 storage_histories!(histories, fresh);
 storage_races!(races, fresh);
+
+async fn fresh_and_its_rows() -> (Held, Rows<Sqlite>) {
+    let (pool, directory) = file().await;
+    let storage = of(pool.clone(), "", full()).await;
+    (HeldStorage::new(storage, directory), Rows { pool, tables: ["sessions", "epochs", "once", "feed"] })
+}
+
+storage_evictions!(evictions, fresh_and_its_rows);

@@ -48,6 +48,34 @@ fn the_front_page_says_what_each_check_proves() {
         .map(|check| format!("| {} | `{}` | {} |", check.group(), check.name(), written[check.name()]))
         .collect();
     let readme = include_str!("../README.md");
-    let shown: Vec<_> = readme.lines().filter(|line| line.contains(" | `")).collect();
+    let others =
+        |line: &&str| ["| model |", "| histories |", "| evictions |"].iter().any(|with| line.starts_with(with));
+    let shown: Vec<_> = readme.lines().filter(|line| line.contains(" | `") && !others(line)).collect();
     assert_eq!(shown, table, "the table should be:\n{}", table.join("\n"));
+}
+
+/// What the table of guarantees reads has a row for every test that a macro makes beside the checks.
+#[test]
+fn the_front_page_has_the_histories_and_the_losses() {
+    let rows: Vec<_> = include_str!("../README.md")
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            Some(format!("{} {}", cells.next()?, cells.next()?.trim_matches('`')))
+        })
+        .collect();
+    let macros = [
+        ("histories", include_str!("../src/conformance/histories/mod.rs"), "_are_linearizable"),
+        ("histories", include_str!("../src/conformance/histories/mod.rs"), "everything_is_linearizable"),
+        ("evictions", include_str!("../src/conformance/eviction/mod.rs"), "_revives_nothing"),
+        ("model", include_str!("../src/conformance/table.rs"), "random_histories_match_the_reference"),
+    ];
+    for (subject, text, ending) in macros {
+        let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let tests: std::collections::BTreeSet<_> = words.filter(|word| word.ends_with(ending)).collect();
+        assert!(!tests.is_empty(), "{ending}");
+        for test in tests {
+            assert!(rows.contains(&format!("{subject} {test}")), "the front page has no row for {test}");
+        }
+    }
 }

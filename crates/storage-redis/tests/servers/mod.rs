@@ -97,6 +97,19 @@ pub async fn clustered() -> Held {
     HeldStorage::new(RedisStorage::cluster(connection, config()).unwrap(), guard)
 }
 
+/// Connections to those servers of a cluster that take writes.
+pub async fn primaries(urls: &[String]) -> Vec<MultiplexedConnection> {
+    let mut primaries = Vec::new();
+    for url in urls {
+        let mut connection = connect(url).await;
+        let replication: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await.unwrap();
+        if replication.contains("role:master") {
+            primaries.push(connection);
+        }
+    }
+    primaries
+}
+
 fn found(service: Service) -> Option<String> {
     std::env::var(service.variable()).ok().filter(|url| !url.is_empty())
 }

@@ -8,12 +8,18 @@ use session_manager_storage_sqlx::{
     AddressEncoding, EpochTable, FeedTable, IdEncoding, JsonEncoding, OnceTable, SessionTable, SqlxStorage,
     TimeEncoding, UserEpochs, reference_ddl,
 };
-use session_manager_testkit::{storage_conformance, storage_defects, storage_histories, storage_races};
+use session_manager_testkit::{
+    storage_conformance, storage_defects, storage_evictions, storage_histories, storage_races,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{MySql, Postgres};
 
 use crate::operations::users;
+use crate::rows::{Rows, rows};
 use crate::server::{Fixture, Server, fresh_name, full};
+
+rows!(Postgres, "COLUMN::text");
+rows!(MySql, "HEX(COLUMN)");
 
 /// Ends the test that it stands in where there is no server for it.
 macro_rules! on {
@@ -109,3 +115,11 @@ storage_histories!(postgres_histories_behind_pgbouncer, on!(Service::PgBouncer, 
 storage_histories!(mariadb_histories, on!(Service::MariaDb, || storage::<MySql>(full())));
 storage_races!(postgres_races, on!(Service::Postgres, || storage::<Postgres>(full())));
 storage_races!(mariadb_races, on!(Service::MariaDb, || storage::<MySql>(full())));
+
+async fn storage_and_its_rows<S: Server>() -> (SqlxStorage<S>, Rows<S>) {
+    let Fixture { pool, storage } = Fixture::<S>::new().await;
+    (storage, Rows { pool, tables: ["sessions", "session_epochs", "session_once", "session_feed"] })
+}
+
+storage_evictions!(postgres_evictions, on!(Service::Postgres, storage_and_its_rows::<Postgres>));
+storage_evictions!(mariadb_evictions, on!(Service::MariaDb, storage_and_its_rows::<MySql>));

@@ -39,6 +39,8 @@ mod outages;
 mod pooler;
 mod relay;
 mod round_trips;
+#[path = "../rows/mod.rs"]
+mod rows;
 mod schema;
 mod server;
 mod transaction;

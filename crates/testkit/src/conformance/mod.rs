@@ -35,7 +35,7 @@ pub mod touch;
 pub mod update;
 
 pub use ability::Ability;
-pub use eviction::{Evict, Kept, losing_kinds_revives_nothing, losing_one_revives_nothing};
+pub use eviction::{Evict, Kept, losing_a_kind_revives_nothing, losing_some_revives_nothing};
 #[cfg(feature = "linearizability")]
 pub use histories::{ConcurrentHistories, HistoryCount, Mix, linearizable, races_are_caught};
 pub use kit::run_kit;

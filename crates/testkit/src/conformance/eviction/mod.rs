@@ -1,8 +1,7 @@
-//! What a storage keeps is lost behind its back, record by record and kind by kind: nothing that ended is ever accepted again.
+//! What a storage keeps is lost behind its back, kind by kind and here and there: nothing that ended is ever accepted again.
 
 mod scene;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -41,11 +40,11 @@ pub trait Evict: Send + Sync {
     async fn evict(&self, record: &Kept);
 }
 
-/// Loses each single record in turn, on a fresh storage each time.
+/// Loses all records of each kind in turn, and then all there are, on a fresh storage each time.
 ///
 /// # Panics
-/// When something that ended is accepted afterwards, or cannot be signed in again; and when a kind of record was never there.
-pub fn losing_one_revives_nothing<F, Fut, S, E>(factory: F)
+/// When something that ended is accepted afterwards, or nobody can sign in again; and when a kind of record was never there.
+pub fn losing_a_kind_revives_nothing<F, Fut, S, E>(factory: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = (S, E)>,
@@ -53,31 +52,20 @@ where
     E: Evict,
 {
     runtime().block_on(async {
-        let mut kinds = BTreeSet::new();
-        let mut number = 0;
-        loop {
-            let (storage, evict) = factory().await;
-            let scene = Scene::play(Fixture::new(Arc::new(storage))).await;
-            let mut records = evict.kept().await;
-            records.sort();
-            let Some(record) = records.get(number) else {
-                assert_eq!(kinds, evict.kinds().iter().copied().collect(), "the kinds of records that were lost");
-                return;
-            };
-            kinds.insert(record.kind);
-            evict.evict(record).await;
-            assert!(!evict.kept().await.contains(record), "{record:?} is lost");
-            scene.nothing_revives(&format!("without the {} of number {number}", record.kind)).await;
-            number += 1;
+        let kinds = factory().await.1.kinds();
+        for kind in kinds {
+            let lost = without(&factory, &format!("without any {kind}"), |_, record| record.kind == *kind).await;
+            assert!(lost > 0, "there is no {kind} to lose");
         }
+        without(&factory, "without anything", |_, _| true).await;
     });
 }
 
-/// Loses all records of a kind, of each two kinds, and all there are, on a fresh storage each time.
+/// Loses some records and keeps others, on a fresh storage each time, so that of every two records each is lost once without the other.
 ///
 /// # Panics
-/// As [`losing_one_revives_nothing`].
-pub fn losing_kinds_revives_nothing<F, Fut, S, E>(factory: F)
+/// As [`losing_a_kind_revives_nothing`].
+pub fn losing_some_revives_nothing<F, Fut, S, E>(factory: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = (S, E)>,
@@ -85,27 +73,48 @@ where
     E: Evict,
 {
     runtime().block_on(async {
-        let all = factory().await.1.kinds();
-        let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at..].iter().map(move |other| vec![*one, *other]));
-        for lost in pairs.chain([all.to_vec()]) {
-            let (storage, evict) = factory().await;
-            let scene = Scene::play(Fixture::new(Arc::new(storage))).await;
-            for kind in &lost {
-                let records = evict.kept().await;
-                let mut records = records.iter().filter(|record| record.kind == *kind).peekable();
-                let again = lost.iter().filter(|other| *other == kind).count() > 1;
-                assert!(records.peek().is_some() || again, "there is no {kind} to lose");
-                for record in records {
-                    evict.evict(record).await;
+        let mut bit = 1_usize;
+        loop {
+            for side in [0, bit] {
+                let when = format!(
+                    "without the records whose number has {}in bit {bit}",
+                    if side == 0 { "nothing " } else { "" }
+                );
+                // Two numbers differ in a bit, and each side of every bit is lost once.
+                if without(&factory, &when, |number, _| number & bit == side).await == 0 {
+                    return;
                 }
             }
-            assert!(!evict.kept().await.iter().any(|record| lost.contains(&record.kind)), "{lost:?} are lost");
-            scene.nothing_revives(&format!("without any of {lost:?}")).await;
+            bit <<= 1;
         }
     });
 }
 
-/// Generates a module of tests that lose what a storage keeps, record by record and kind by kind.
+/// Plays everything on a fresh storage, loses records by number and kind, and says how many were lost.
+async fn without<F, Fut, S, E>(factory: &F, when: &str, which: impl Fn(usize, &Kept) -> bool) -> usize
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = (S, E)>,
+    S: SessionStorage + 'static,
+    E: Evict,
+{
+    let (storage, evict) = factory().await;
+    let scene = Scene::play(Fixture::new(Arc::new(storage))).await;
+    let mut records = evict.kept().await;
+    records.sort();
+    let strange = records.iter().find(|record| !evict.kinds().contains(&record.kind));
+    assert!(strange.is_none(), "{strange:?} is of no kind that was named");
+    let lost: Vec<_> = records.iter().enumerate().filter(|(number, record)| which(*number, record)).collect();
+    for (_, record) in &lost {
+        evict.evict(record).await;
+    }
+    let left = evict.kept().await;
+    assert!(!lost.iter().any(|(_, record)| left.contains(record)), "{when}: what was lost is still there");
+    scene.nothing_revives(when).await;
+    lost.len()
+}
+
+/// Generates a module of tests that lose what a storage keeps, kind by kind and here and there.
 ///
 /// The second argument makes a future of a fresh storage and of what loses its records, an [`Evict`](crate::conformance::Evict).
 ///
@@ -152,13 +161,13 @@ macro_rules! storage_evictions {
             use super::*;
 
             #[test]
-            fn losing_one_revives_nothing() {
-                $crate::conformance::losing_one_revives_nothing($factory);
+            fn losing_a_kind_revives_nothing() {
+                $crate::conformance::losing_a_kind_revives_nothing($factory);
             }
 
             #[test]
-            fn losing_kinds_revives_nothing() {
-                $crate::conformance::losing_kinds_revives_nothing($factory);
+            fn losing_some_revives_nothing() {
+                $crate::conformance::losing_some_revives_nothing($factory);
             }
         }
     };

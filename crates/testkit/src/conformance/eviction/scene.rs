@@ -124,9 +124,6 @@ impl Scene {
             // All that lived before is rotated out now, and must stay so.
             self.ended.extend(std::mem::take(&mut self.alive).into_iter().map(|(snapshot, _)| snapshot));
             self.nobody_is_back(&format!("{when}, after rotations of the users")).await;
-            self.lab.bump_global(60_000).await;
-            self.lab.tick(1);
-            self.nobody_is_back(&format!("{when}, after a rotation with a grace")).await;
             self.lab.bump_global(0).await;
         } else {
             for snapshot in &fresh {
