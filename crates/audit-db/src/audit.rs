@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, FutureExt, select};
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::lock::Mutex;
-use session_manager_core::clock::before;
 use session_manager_core::storage::Health;
 use session_manager_core::{
     AuditBackend, AuditEvent, Clock, Error, ErrorKind, Random, Result, SystemClock, SystemRandom, UserId,
@@ -23,21 +22,12 @@ use crate::error::Failure;
 use crate::link::{Borrowed, Link};
 use crate::plan::Plan;
 use crate::purge::{Purge, Purged};
-use crate::queue::{AuditStats, Batching, Overflow, Queue};
+use crate::queue::{AuditStats, Batching, Queue};
 use crate::schema::Check;
 use crate::step::Step;
 
 /// How long events are kept where the application does not say: ninety days.
 pub const DEFAULT_RETENTION: Duration = Duration::from_hours(90 * 24);
-
-/// How often the background work looks for events whose retention is over.
-const BETWEEN_CLEAN_UPS: Duration = Duration::from_hours(1);
-/// How many rows it removes in one step.
-const CLEAN_UP: u32 = 1000;
-/// How long the background work waits at most before it tries again to write.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long it waits after the first failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Audit events in the application's table.
 ///
@@ -46,14 +36,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// - As it is made, it is *direct*: [`record`](AuditBackend::record) returns when the events are committed, which is what a `Required` sink
 ///   has to promise. [`batched`](Self::batched) makes it write in the background.
 /// - An event is recorded once, by its id, however often it is told.
-/// - A future of [`record`](AuditBackend::record) that is dropped leaves all of its events or none; with more than 128 of them and no chain, too.
+/// - A future of [`record`](AuditBackend::record) that is dropped leaves all of its events or none; a batched sink may have queued some of them.
 pub struct DbAudit<DB: Dialect, L: Link<DB> = Pool<DB>> {
     name: String,
     link: L,
     plan: Arc<Plan>,
-    queue: Option<Queue>,
-    keep: Option<Duration>,
-    clock: Arc<dyn Clock>,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) keep: Option<Duration>,
+    pub(crate) clock: Arc<dyn Clock>,
     dialect: std::marker::PhantomData<fn() -> DB>,
 }
 
@@ -236,99 +226,6 @@ impl<DB: Dialect, L: Link<DB>> DbAudit<DB, L> {
 
     pub(crate) async fn attempt<S: Step<DB>>(&self, step: &S) -> Result<S::Output, Failure> {
         self.link.run(&self.plan, step).await
-    }
-
-    /// Writes what waits, until `end` has left the queue.
-    async fn drain(&self, queue: &Queue, end: u64) -> Result<(), Failure> {
-        let _turn = queue.turn.lock().await;
-        while !queue.has_reached(end) {
-            self.write(queue, &queue.oldest()).await.inspect_err(|_| queue.failed())?;
-        }
-        Ok(())
-    }
-
-    /// Writes the queue's oldest events. They leave it only then; what is abandoned is written again, which is harmless.
-    async fn write(&self, queue: &Queue, events: &[AuditEvent]) -> Result<(), Failure> {
-        match self.attempt(&Append(events)).await {
-            Ok(()) => queue.leave(events.len(), true),
-            Err(failure) if !failure.is_about_values() => return Err(failure),
-            // One of them will never be taken; the others must not wait behind it.
-            Err(_) => {
-                for event in events {
-                    let outcome = self.attempt(&Append(std::slice::from_ref(event))).await;
-                    match outcome {
-                        Ok(()) => queue.leave(1, true),
-                        Err(failure) if failure.is_about_values() => {
-                            tracing::error!(error = %failure, kind = event.kind.as_str(), "the audit table refuses an event");
-                            queue.leave(1, false);
-                        }
-                        Err(failure) => return Err(failure),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts events into the queue.
-    async fn enqueue(&self, queue: &Queue, events: &[AuditEvent]) -> Result<(), Failure> {
-        let mut rest = events;
-        loop {
-            rest = rest.get(queue.push(rest)..).unwrap_or_default();
-            if rest.is_empty() {
-                return Ok(());
-            }
-            match queue.batching.overflow {
-                Overflow::Drop => {
-                    queue.dropped(rest.len());
-                    return Ok(());
-                }
-                Overflow::Wait => {
-                    self.drain(queue, queue.next()).await.inspect_err(|_| queue.returned(rest.len()))?;
-                }
-            }
-        }
-    }
-
-    /// The background work.
-    async fn work(&self) {
-        let mut clean_up = self.clock.now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let mut wait = BETWEEN_CLEAN_UPS;
-            let mut filled = None;
-            if let Some(queue) = &self.queue {
-                match self.drain(queue, queue.end()).await {
-                    Ok(()) => {
-                        (wait, pause) = (queue.batching.interval, FIRST_PAUSE);
-                        filled = Some(queue.filled());
-                    }
-                    Err(failure) => {
-                        let waiting = queue.stats().queued;
-                        tracing::warn!(error = %failure, waiting, "audit events could not be written");
-                        (wait, pause) = (pause, (pause * 2).min(LONGEST_PAUSE));
-                    }
-                }
-            }
-            let now = self.clock.now();
-            if let Some(keep) = self.keep {
-                if now >= clean_up {
-                    clean_up = session_manager_core::clock::after(now, BETWEEN_CLEAN_UPS);
-                    match self.purge(before(now, keep), CLEAN_UP).await {
-                        Ok(purged) if !purged.complete => clean_up = now,
-                        Ok(_) => {}
-                        Err(error) => tracing::warn!(%error, "old audit events could not be removed"),
-                    }
-                }
-                wait = wait.min((clean_up - now).to_std().unwrap_or_default());
-            }
-            let slept = self.clock.sleep(wait);
-            match filled {
-                // Dropping the other is all that has to be done about it.
-                Some(filled) => drop(select(filled, slept).await),
-                None => slept.await,
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod append;
 mod audit;
+mod background;
 mod chain;
 mod config;
 mod dialect;

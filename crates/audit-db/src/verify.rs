@@ -93,45 +93,38 @@ impl<DB: Dialect, L: Link<DB>> DbAudit<DB, L> {
             Ok(purged) => purged,
             Err(found) => return Ok(found),
         };
+        let named: Vec<&Head> = head.into_iter().chain(ours.as_ref()).collect();
+        let contradicts = |at: &Head| named.iter().any(|named| named.seq == at.seq && named.mac != at.mac);
+        if contradicts(&purged) {
+            return Ok(broken(purged.seq, Defect::OtherHead));
+        }
         let (mut at, mut rows) = (purged, 0_u64);
         loop {
-            for named in [head, ours.as_ref()].into_iter().flatten() {
-                if named.seq == at.seq && named.mac != at.mac {
-                    return Ok(broken(at.seq, Defect::OtherHead));
-                }
-            }
             let stretch = self.attempt(&Read { after: at.seq, limit: PAGE }).await?;
             if stretch.rows.is_empty() {
                 break;
             }
             for row in &stretch.rows {
-                let next = match stretch.check(self.plan(), &at, row)? {
-                    Ok(next) => next,
-                    Err(found) => {
-                        // Perhaps a clean-up has removed them just now.
-                        match self.checkpoint().await? {
-                            Ok(later) if found.defect == Defect::Missing && later.seq > purged.seq => purged = later,
-                            _ => return Ok(Verification::Broken(found)),
+                match stretch.check(self.plan(), &at, row)? {
+                    Ok(next) => (at, rows) = (next, rows.saturating_add(1)),
+                    // Perhaps a clean-up has removed them just now.
+                    Err(found) if found.defect == Defect::Missing => match self.checkpoint().await? {
+                        Ok(later) if later.seq > purged.seq => {
+                            (purged, at) = (later, later);
+                            break;
                         }
-                        at = purged;
-                        break;
-                    }
-                };
-                (at, rows) = (next, rows.saturating_add(1));
-                for named in [head, ours.as_ref()].into_iter().flatten() {
-                    if named.seq == at.seq && named.mac != at.mac {
-                        return Ok(Verification::Broken(Broken {
-                            seq: at.seq,
-                            event: Some(row.0.id),
-                            defect: Defect::OtherHead,
-                        }));
-                    }
+                        _ => return Ok(Verification::Broken(found)),
+                    },
+                    Err(found) => return Ok(Verification::Broken(found)),
+                }
+                if contradicts(&at) {
+                    let event = Some(row.0.id);
+                    return Ok(Verification::Broken(Broken { seq: at.seq, event, defect: Defect::OtherHead }));
                 }
             }
         }
-        let reached = [head, ours.as_ref()].into_iter().flatten().map(|named| named.seq).max().unwrap_or(0);
-        if at.seq < reached {
-            return Ok(broken(at.seq + 1, Defect::Missing));
+        if named.iter().any(|named| named.seq > at.seq) {
+            return Ok(broken(at.seq.saturating_add(1), Defect::Missing));
         }
         if ours.is_none() && at.seq > 0 {
             return Ok(broken(at.seq, Defect::HeadMark));

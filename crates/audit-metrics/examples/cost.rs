@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::registry::{AtomicStorage, Registry};
 use session_manager_audit_metrics::MetricsAudit;
-use session_manager_backend_jwt::{JwtBackend, SigningKey};
+use session_manager_backend_opaque::OpaqueBackend;
 use session_manager_core::token::{KeyRing, ReferenceTokens, TokenKey};
 use session_manager_core::{
     ClientInfo, Delivery, ManualClock, NewSession, NoopAudit, RequestContext, SessionManager, Token, UserId,
@@ -58,8 +58,7 @@ enum On {
 fn manager(on: On) -> (SessionManager, Token) {
     let secret = TokenKey::from_secret(b"a secret of more than thirty-two bytes").unwrap();
     let tokens = ReferenceTokens::new(Arc::new(KeyRing::new(secret)));
-    let key = SigningKey::hs256(b"0123456789abcdef0123456789abcdef").unwrap();
-    let backend = JwtBackend::builder(key, tokens).issuer("https://login.example").audience("https://api.example");
+    let backend = OpaqueBackend::builder(tokens);
     let mut builder = SessionManager::builder()
         .storage(Arc::new(MemoryStorage::new(MemoryStorageConfig::default()).unwrap()))
         .backend(Arc::new(backend.build().unwrap()))
@@ -95,7 +94,7 @@ fn main() {
         }
     }
     let [nothing, events, metrics] = least.map(|least| least.as_secs_f64() * 1e9 / 2_000.0);
-    println!("authenticate, JWT HS256, memory storage, the least of 40 rounds, in nanoseconds");
+    println!("authenticate, opaque tokens, memory storage, the least of 40 rounds, in nanoseconds");
     println!("nothing on {nothing:.0}, a sink that does nothing {events:.0}, metrics {metrics:.0}");
     println!("metrics over nothing {:.0}, over the sink that does nothing {:.0}", metrics - nothing, metrics - events);
 }

@@ -28,7 +28,7 @@ pub(crate) const NONE: &str = "none";
 pub(crate) const OTHER: &str = "other";
 
 /// The reasons that core itself gives, apart from revocations': the kinds of errors, what looks wrong, and changes.
-const REASONS: [&str; 30] = [
+const REASONS: [&str; 34] = [
     "malformed",
     "too_long",
     "unknown_key",
@@ -41,6 +41,10 @@ const REASONS: [&str; 30] = [
     "not_yet_valid",
     "expired",
     "unknown_session",
+    "proof_missing",
+    "bad_proof",
+    "proof_replayed",
+    "wrong_possessor",
     "idle",
     "revoked",
     "rotated_out",

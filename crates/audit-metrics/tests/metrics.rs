@@ -100,6 +100,10 @@ async fn cores_own_reasons_are_known() {
         Rejection::NotYetValid,
         Rejection::Expired,
         Rejection::UnknownSession,
+        Rejection::ProofMissing,
+        Rejection::BadProof,
+        Rejection::ProofReplayed,
+        Rejection::WrongPossessor,
     ];
     let revocations = [RevocationReason::LOGOUT, RevocationReason::EVICTED, RevocationReason::UPSTREAM_LOGOUT];
     let reasons = rejections.map(|rejection| rejection.as_str().to_owned()).into_iter();

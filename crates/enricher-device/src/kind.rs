@@ -44,7 +44,7 @@ const PROGRAMS: [&str; 26] = [
 ];
 
 /// Words in a user agent that no person's browser has.
-const ROBOTS: [&str; 14] = [
+const ROBOTS: [&str; 15] = [
     "bot/",
     "bot ",
     "bot;",
@@ -58,11 +58,12 @@ const ROBOTS: [&str; 14] = [
     "preview",
     "scanner",
     "monitor",
-    "+http",
+    "libwww",
+    "indy library",
 ];
 
 /// Televisions and consoles.
-const SCREENS: [&str; 33] = [
+const SCREENS: [&str; 41] = [
     "smart-tv",
     "smarttv",
     "smart tv",
@@ -81,6 +82,7 @@ const SCREENS: [&str; 33] = [
     "aftt",
     "aftm",
     "afts",
+    "aftk",
     "crkey",
     "roku",
     "viera",
@@ -96,38 +98,107 @@ const SCREENS: [&str; 33] = [
     "tv safari",
     " tv;",
     "tizen tv",
+    "(tv;",
+    "mitv",
+    "mibox",
+    "-tvx",
+    "ouya",
+    "; shield)",
+    "shield android tv",
 ];
 
-/// Watches, cars, readers and glasses.
-const THINGS: [&str; 18] = [
-    "watch",
+/// Watches, cars, readers of mail by voice, glasses.
+const THINGS: [&str; 27] = [
+    "apple watch",
+    "galaxy watch",
+    "pixel watch",
+    "zenwatch",
+    "lg watch",
+    "g watch",
+    "smartwatch",
+    "watchos",
     "wear os",
-    "sm-r",
-    "glass",
+    "; sm-r",
+    "samsung sm-r",
+    "; sm-l3",
+    "glass ",
     "qtcarbrowser",
     "tesla",
     "oculus",
     "quest",
     "vive",
     "pico ",
-    "embedded",
     "raspbian",
-    "kindle/",
-    "jvm",
-    "kobo",
     "homepod",
     "galaxy gear",
-    "asterix",
+    "moto 360",
+    "; ow19w",
+    "; ow20w",
+    "owwe",
+    "windows iot",
 ];
 
-/// Words of tablets, in whatever system.
-const TABLETS: [&str; 16] = [
-    "ipad", "tablet", "playbook", "kindle", "silk/", "kf", "nexus 7", "nexus 9", "nexus 10", "xoom", "sch-i800",
-    "gt-p", "sm-t", "mediapad", "touchpad", "pad ",
+/// Words of tablets, in whatever system: kinds, then families of models that say "Mobile" like a phone.
+const TABLETS: [&str; 55] = [
+    "ipad",
+    "tablet",
+    "playbook",
+    "kindle",
+    "silk/",
+    "; kf",
+    "nexus 7",
+    "nexus 9",
+    "nexus 10",
+    "xoom",
+    "sch-i800",
+    "gt-p",
+    "; sm-t",
+    "samsung sm-t",
+    "; sm-x",
+    "samsung sm-x",
+    "pixel c",
+    "mediapad",
+    "touchpad",
+    " pad ",
+    "mi pad",
+    "kobo",
+    "nook",
+    "smart tab",
+    "lenovo tb",
+    "; tb-",
+    "; tb2-",
+    "; tb3",
+    "lenovo pb-",
+    "lenovo yt",
+    "lenovo b6000",
+    "lenovo b80",
+    "-w09",
+    "-w10",
+    "-w19",
+    "-w00",
+    "; agr-",
+    "; agrk-",
+    "; ags",
+    "; bah",
+    "; kob2-",
+    "; btv-",
+    "; cpn-",
+    "; jdn2-",
+    "; sht-",
+    "; scm-",
+    "; vrd-",
+    "; mon-",
+    "; bg2-",
+    "; bgo-",
+    "; gem-70",
+    "; eln-",
+    "; agm3-",
+    "nokia t2",
+    "; opd2",
 ];
 
 /// Words of phones, in whatever system.
-const PHONES: [&str; 25] = [
+const PHONES: [&str; 30] = [
     "iphone",
     "ipod",
     "windows phone",
@@ -140,19 +211,24 @@ const PHONES: [&str; 25] = [
     "nokia",
     "midp",
     "docomo",
+    "foma",
     "kddi-",
     "softbank",
     "vodafone",
     "j-phone",
     "willcom",
+    "ddipocket",
     "emobile",
     "up.browser",
+    "jig browser",
     "opera mini",
     "opera mobi",
     "webos/",
     "phone;",
     "mobile;",
     "kaios",
+    "wireless transcoder",
+    "pixel ",
 ];
 
 /// Systems of desktop and laptop computers.
@@ -193,49 +269,48 @@ const DESKTOPS: [&str; 34] = [
     "Lubuntu",
 ];
 
+/// The first rule that says something decides, from what is surest to what is likely.
 pub(crate) fn kind(seen: &Seen<'_>) -> DeviceKind {
-    let agent = seen.agent.to_ascii_lowercase();
+    let agent = seen.agent.trim_start().to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| agent.contains(word));
-    let family = seen.family.unwrap_or_default();
-    if seen.device == Some("Spider") || PROGRAMS.iter().any(|name| family.starts_with(name)) {
-        return DeviceKind::Bot;
-    }
-    if says(&ROBOTS) && !agent.contains("cubot") {
+    if is_program(seen, &agent) {
         return DeviceKind::Bot;
     }
     if says(&SCREENS) || matches!(seen.os, Some("tvOS" | "Roku" | "FireTV")) {
         return DeviceKind::Tv;
     }
-    if matches!(seen.os, Some("watchOS")) || says(&THINGS) {
+    if seen.os == Some("watchOS") || says(&THINGS) {
         return DeviceKind::Embedded;
     }
     if seen.os == Some("Windows") && !says(&["windows phone", "iemobile", "windows ce", "windows mobile"]) {
         return DeviceKind::Desktop;
     }
-    let device = seen.device.unwrap_or_default();
-    if device.starts_with("iPad") || device == "Generic Tablet" {
-        return DeviceKind::Tablet;
-    }
-    if matches!(device, "Generic Smartphone" | "Generic Feature Phone") || device.starts_with("iPhone") {
-        return DeviceKind::Phone;
-    }
-    let android = agent.contains("android") || matches!(seen.os, Some("Android" | "HarmonyOS"));
     let mobile = agent.contains("mobile");
-    if says(&TABLETS) && !says(&["iphone"]) {
+    if says(&TABLETS) && !agent.contains("iphone") {
         return DeviceKind::Tablet;
     }
     if says(&PHONES) {
         return DeviceKind::Phone;
     }
-    if android {
-        // Browsers say "Mobile" on phones and leave it out on tablets.
-        return if mobile || !agent.contains("mozilla/") { DeviceKind::Phone } else { DeviceKind::Tablet };
+    if agent.contains("android") || matches!(seen.os, Some("Android" | "HarmonyOS")) {
+        // Browsers say "Mobile" on phones and leave it out on tablets; applications say neither.
+        return if mobile || !agent.starts_with("mozilla/") { DeviceKind::Phone } else { DeviceKind::Tablet };
     }
-    if matches!(seen.os, Some("iOS")) {
+    if seen.os == Some("iOS") {
         return DeviceKind::Phone;
     }
-    if seen.os.is_some_and(|os| DESKTOPS.contains(&os)) {
+    if agent.contains("macintosh") || seen.os.is_some_and(|os| DESKTOPS.contains(&os)) {
         return if mobile && seen.os == Some("Linux") { DeviceKind::Phone } else { DeviceKind::Desktop };
     }
     if mobile { DeviceKind::Phone } else { DeviceKind::Unknown }
+}
+
+/// Whether there is no person before it. One that names its own page and no system is a program; with a system it may be a reader.
+fn is_program(seen: &Seen<'_>, agent: &str) -> bool {
+    let says = |words: &[&str]| words.iter().any(|word| agent.contains(word));
+    let family = seen.family.unwrap_or_default();
+    seen.device == Some("Spider")
+        || PROGRAMS.iter().any(|name| family.starts_with(name))
+        || (says(&ROBOTS) && !agent.contains("cubot"))
+        || (agent.contains("http") && seen.os.is_none())
 }

@@ -2,10 +2,26 @@
 
 /// What a browser is called.
 pub(crate) fn browser(family: &str, agent: &str) -> String {
+    // Some browsers say it last, after all that they are made of.
+    let says = |word: &str| agent.contains(word);
+    if says("MiuiBrowser/") {
+        return "Mi Browser".to_owned();
+    }
+    if says("OPRGX/") || says(" OPX/") {
+        return "Opera GX".to_owned();
+    }
+    if says("YaSearchBrowser") {
+        return "Yandex Browser".to_owned();
+    }
     let name = match family {
-        "Mobile Safari" | "Mobile Safari UI/WKWebView" => "Safari",
+        "Mobile Safari" | "Mobile Safari UI/WKWebView" | "MobileSafari" => "Safari",
         "Chrome Mobile" | "Chrome Mobile iOS" | "Chrome Mobile WebView" => "Chrome",
-        "Firefox Mobile" | "Firefox iOS" | "Firefox (Shiretoko)" | "Firefox (Minefield)" => "Firefox",
+        "Firefox Mobile"
+        | "Firefox iOS"
+        | "Firefox Alpha"
+        | "Firefox Beta"
+        | "Firefox (Shiretoko)"
+        | "Firefox (Minefield)" => "Firefox",
         "Edge Mobile" => "Edge",
         "Opera Mobile" | "Opera Tablet" => "Opera",
         "IE" | "IE Mobile" | "IE Large Screen" => "Internet Explorer",
@@ -22,23 +38,25 @@ pub(crate) fn browser(family: &str, agent: &str) -> String {
         other => other,
     };
     // Word and Outlook call themselves by the engine of old Internet Explorers, which nobody uses for anything else.
-    if name == "Internet Explorer" && agent.contains("ms-office") {
-        "Microsoft Office".to_owned()
-    } else {
-        name.to_owned()
-    }
+    if name == "Internet Explorer" && says("ms-office") { "Microsoft Office".to_owned() } else { name.to_owned() }
 }
 
-/// What a system is called; `None` for what is none.
-pub(crate) fn system(family: &str) -> Option<String> {
-    let name = match family {
+/// What a system is called; `None` for what is none. Where the patterns know none, or a more general one, the agent may still name it.
+pub(crate) fn system(family: Option<&str>, agent: &str) -> Option<String> {
+    let says = |word: &str| agent.contains(word);
+    let name = match family.unwrap_or_default() {
+        "Windows" if says("Windows Phone") => "Windows Phone",
+        "Android" if says("HarmonyOS") => "HarmonyOS",
+        "" | "Other" if says("Windows NT") || says("windows nt") => "Windows",
+        "" | "Other" if says("CrOS ") => "ChromeOS",
+        "" | "Other" if says("Watch OS") || agent.starts_with("Watch") => "watchOS",
         "Mac OS X" => "macOS",
         "Chrome OS" | "Chromium OS" => "ChromeOS",
         "ATV OS X" => "tvOS",
         "WatchOS" => "watchOS",
         "GNU/Linux" => "Linux",
         "webOS TV" | "WebOS" => "webOS",
-        "Other" | "ChromeCast" | "iOS-Device" => return None,
+        "" | "Other" | "ChromeCast" | "iOS-Device" => return None,
         other => other,
     };
     Some(name.to_owned())

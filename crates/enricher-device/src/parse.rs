@@ -67,14 +67,16 @@ impl Parser {
             device.browser_version = found.major.and_then(clean);
             family = clean(&found.family);
         }
+        let mut system = None;
         if let Some(found) = self.systems.extract(agent) {
-            device.os = clean(&found.os).and_then(|name| names::system(&name));
+            system = clean(&found.os);
             let parts = [found.major, found.minor].map(|part| part.as_deref().and_then(clean));
             device.os_version = match parts {
                 [Some(major), Some(minor)] => Some(format!("{major}.{minor}")),
                 [major, _] => major,
             };
         }
+        device.os = names::system(system.as_deref(), agent);
         let (mut thing, mut model) = (None, None);
         if let Some(found) = self.devices.extract(agent) {
             thing = clean(&found.device);

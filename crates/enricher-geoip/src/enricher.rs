@@ -268,7 +268,7 @@ impl SessionEnricher for GeoIpEnricher {
         if let Some(address) = client.ip_address
             && let Some(place) = self.locate(address)?
         {
-            enrichment.location = Some(place);
+            enrichment.location.get_or_insert(place);
         }
         Ok(())
     }

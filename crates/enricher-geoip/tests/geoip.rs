@@ -14,8 +14,10 @@ use tempfile::TempDir;
 
 /// Writes a database of this type and age beside its place, and renames it into it.
 fn write(path: &Path, database_type: &str, built: u64, records: &[(&str, Value)]) {
-    let mut writer =
-        Writer::builder(database_type).build_epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(built)).build();
+    let mut writer = Writer::builder(database_type)
+        .description(&[("en", "A test")])
+        .build_epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(built))
+        .build();
     for (network, record) in records {
         writer.insert(network.parse::<ipnet::IpNet>().unwrap(), record).unwrap();
     }

@@ -30,6 +30,9 @@ pub(crate) trait Server: Dialect {
     /// Runs a statement in a transaction.
     fn run_on<'a>(transaction: &'a mut Transaction<'_, Self>, sql: &'static str) -> BoxFuture<'a, ()>;
 
+    /// The first value of each row, a text.
+    fn texts<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, Vec<String>>;
+
     /// The first value of the first row, a number.
     fn number<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, i64>;
 }
@@ -45,6 +48,13 @@ macro_rules! statements {
         fn run_on<'a>(transaction: &'a mut Transaction<'_, Self>, sql: &'static str) -> BoxFuture<'a, ()> {
             Box::pin(async move {
                 sqlx::raw_sql(sql).execute(&mut **transaction).await.unwrap();
+            })
+        }
+
+        fn texts<'a>(pool: &'a Pool<Self>, sql: &'a str) -> BoxFuture<'a, Vec<String>> {
+            Box::pin(async move {
+                let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.get::<String, _>(0)).collect()
             })
         }
 

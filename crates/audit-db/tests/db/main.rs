@@ -35,6 +35,7 @@ macro_rules! on_each {
     };
 }
 
+mod conformance;
 mod erasure;
 mod fixture;
 mod queue;
