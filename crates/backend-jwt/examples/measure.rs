@@ -30,11 +30,11 @@ fn main() {
     let hs256 = (EncodingKey::from_secret(SECRET), DecodingKey::from_secret(SECRET));
     let ed25519 = (EncodingKey::from_ed_der(&der), DecodingKey::from_ed_der(&public.unwrap()));
     println!("the least of 30 rounds, in microseconds");
-    compare("HS256", SigningKey::hs256(SECRET).unwrap(), Algorithm::HS256, &hs256);
-    compare("EdDSA", SigningKey::ed25519_from_seed(SECRET).unwrap(), Algorithm::EdDSA, &ed25519);
+    compare("HS256", &SigningKey::hs256(SECRET).unwrap(), Algorithm::HS256, &hs256);
+    compare("EdDSA", &SigningKey::ed25519_from_seed(SECRET).unwrap(), Algorithm::EdDSA, &ed25519);
 }
 
-fn compare(name: &str, key: SigningKey, algorithm: Algorithm, (encoding, decoding): &(EncodingKey, DecodingKey)) {
+fn compare(name: &str, key: &SigningKey, algorithm: Algorithm, (encoding, decoding): &(EncodingKey, DecodingKey)) {
     let refresh = ReferenceTokens::new(Arc::new(KeyRing::new(
         TokenKey::from_secret(b"a secret of more than thirty-two bytes").unwrap(),
     )));
