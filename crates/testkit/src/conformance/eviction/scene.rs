@@ -49,7 +49,9 @@ impl Scene {
         lab.tick(1_000);
         scene.some_stay(epochs).await;
         scene.leave_traces().await;
-        scene.nobody_is_back("before anything is lost").await;
+        for snapshot in &scene.ended {
+            scene.is_dead(&lab.reread(snapshot).await, "before anything is lost, one");
+        }
         for (snapshot, _) in &scene.alive {
             assert_eq!(lab.state(snapshot).await, State::Live, "before anything is lost");
         }
@@ -151,7 +153,9 @@ impl Scene {
             let at = format!("{when}: what was {}", snapshot.session.user_id.as_str());
             self.is_not_seen(snapshot, &at).await;
             self.is_not_used(snapshot, &at).await;
-            self.is_not_seen(snapshot, &format!("{at}, after all that was tried,")).await;
+            if let Some(found) = self.lab.find(snapshot.key()).await {
+                self.is_dead(&found, &format!("{at}, after all that was tried,"));
+            }
         };
         join_all(self.ended.iter().map(one)).await;
         let listed = async |user: UserId| {
@@ -170,18 +174,20 @@ impl Scene {
         }
     }
 
+    /// By its key and by its id alone, in every way of reading.
     async fn is_not_seen(&self, snapshot: &Snapshot, at: &str) {
-        let (storage, now, live) = (self.lab.storage(), self.lab.now(), self.lab.live());
-        for key in [snapshot.key(), SessionId::into(snapshot.session.id)] {
-            let mut seen = vec![storage.try_read(&key).flatten()];
-            for consistency in [Consistency::Latest, Consistency::Eventual] {
-                seen.push(storage.read(&key, consistency).await.unwrap());
-                seen.extend(storage.read_many(&[key], consistency).await.unwrap());
-            }
-            for found in seen.into_iter().flatten() {
-                assert!(!found.state(now, live).is_live(), "{at} is live: {found:?}");
-            }
+        let (storage, key, alone) = (self.lab.storage(), snapshot.key(), SessionId::into(snapshot.session.id));
+        let mut seen = vec![storage.try_read(&key).flatten()];
+        seen.push(storage.read(&key, Consistency::Latest).await.unwrap());
+        seen.push(storage.read(&alone, Consistency::Eventual).await.unwrap());
+        seen.extend(storage.read_many(&[key], Consistency::Eventual).await.unwrap());
+        for found in seen.into_iter().flatten() {
+            self.is_dead(&found, at);
         }
+    }
+
+    fn is_dead(&self, found: &Snapshot, at: &str) {
+        assert!(!found.state(self.lab.now(), self.lab.live()).is_live(), "{at} is live: {found:?}");
     }
 
     async fn is_not_used(&self, snapshot: &Snapshot, at: &str) {
