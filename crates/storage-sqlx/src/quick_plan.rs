@@ -115,8 +115,8 @@ impl QuickDraft<'_> {
     fn revoke<DB: Dialect>(&self, owned: bool) -> Arc<str> {
         let [user, id] = [Field::UserId, Field::Id].map(|field| self.name(field));
         let [four, five] = [4, 5].map(DB::placeholder);
-        let owner = if owned { format!(" AND s.{user}{} = {five}", self.exactly::<DB>()) } else { String::new() };
-        let set = format!("{} WHERE s.{id} = {four}{owner}", self.end::<DB>());
+        let whose = if owned { format!(" AND s.{user}{} = {five}", self.exactly::<DB>()) } else { String::new() };
+        let set = format!("{} WHERE s.{id} = {four}{whose}", self.end::<DB>());
         let text = self.update::<DB>(&set, if owned { 5 } else { 4 });
         self.draft.and_lives(text, false).push(&self.returning::<DB>()).done()
     }

@@ -90,6 +90,7 @@ async fn compare_and_set<DB: Dialect>(
 }
 
 /// The outcome for a session as it was read, or the session where it has to be written.
+#[allow(clippy::result_large_err, reason = "both sides are a session; a box would cost every call an allocation")]
 fn told(request: &Advance, plan: &Plan, snapshot: Snapshot) -> Result<AdvanceOutcome, (Verdict, Snapshot)> {
     match judge(&snapshot, request.presented, request.now, request.grace, plan.live) {
         verdict @ (Verdict::Advance | Verdict::Ahead) => Err((verdict, snapshot)),

@@ -56,6 +56,7 @@ impl<DB: Dialect> Operation<DB> for Quick<'_, Update> {
 }
 
 /// The session as it will be, or why it stays as it is.
+#[allow(clippy::result_large_err, reason = "both sides are a session; a box would cost every call an allocation")]
 fn changed(request: &Update, plan: &Plan, snapshot: Option<Snapshot>) -> Result<Snapshot, UpdateOutcome> {
     let snapshot = snapshot.ok_or(UpdateOutcome::Missing)?;
     let state = snapshot.state(request.now, plan.live);

@@ -87,7 +87,7 @@ async fn is_unavailable<DB: Dialect>(storage: &SqlxStorage<DB>, session: &Snapsh
     );
     let failed = [read.err(), signed_in.err(), advanced.err(), revoked.err(), checked.err()];
     for error in failed {
-        let error = error.expect("an error");
+        let error = error.unwrap();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error:?}");
     }
     assert!(begun.elapsed() < PATIENCE * 2, "{:?}", begun.elapsed());
