@@ -94,7 +94,7 @@ impl Nodes {
     }
 
     async fn seen(&self, node: &TieredStorage, one: &Snapshot) -> State {
-        let found = node.read(&one.key(), Consistency::Eventual).await.unwrap().expect("it is stored");
+        let found = node.read(&one.key(), Consistency::Eventual).await.unwrap().unwrap();
         found.state(self.past.now(), self.past.live())
     }
 }

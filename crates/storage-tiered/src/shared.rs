@@ -85,6 +85,11 @@ impl SharedTier {
         stands
     }
 
+    /// Takes out what is merely old: whoever reads next brings what is newer.
+    pub(crate) async fn forget(&self, source: &Source, subjects: &[SharedSubject]) {
+        in_time(source, self.cache.bury(subjects, Duration::from_millis(1))).await;
+    }
+
     /// What stands there of a subject is not believed any more, and is buried as soon as that is possible.
     pub(crate) fn distrust(&self, subject: SharedSubject, until: DateTime<Utc>) {
         let mut unburied = self.unburied();

@@ -220,6 +220,10 @@ impl SessionStorage for TieredStorage {
         let report = self.tiers.source.durable.touch(batch, now).await;
         // Also after an error, which may have touched some.
         self.forget(batch.iter().map(|touch| Subject::Session(touch.key.id)));
+        if let Some(shared) = &self.tiers.source.shared {
+            let touched: Vec<_> = batch.iter().map(|touch| SharedSubject::Session(touch.key.id)).collect();
+            shared.forget(&self.tiers.source, &touched).await;
+        }
         report
     }
 

@@ -249,6 +249,20 @@ async fn a_refresh_replaces_what_the_others_know() {
 }
 
 #[tokio::test]
+async fn activity_takes_out_what_is_older() {
+    let durable = Arc::new(ReferenceStorage::new());
+    let shelf = Arc::new(Shelf::default());
+    let (here, there) = (node(&durable, &shelf), node(&durable, &shelf));
+    let one = login(&here, &shelf).await;
+    there.seen(&one).await;
+    here.tick(1_000);
+    here.touch(&one).await;
+    assert_eq!(shelf.tombstone(SharedSubject::Session(one.session.id)), Some(Duration::from_millis(1)));
+    shelf.pass();
+    assert_eq!(here.eventual(&one).await.unwrap().control.last_activity, here.now());
+}
+
+#[tokio::test]
 async fn what_is_announced_of_another_transaction_is_buried() {
     let durable = Arc::new(ReferenceStorage::new());
     let shelf = Arc::new(Shelf::default());
