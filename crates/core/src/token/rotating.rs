@@ -45,6 +45,9 @@ impl<R> RotatingKeys<R> {
 
     /// Makes the next ring from the present one. Changes that are made at once are made one after the other; none is lost.
     ///
+    /// # Behaviour
+    /// Whoever needs the ring meanwhile waits. So `change` is short, and asks nothing of these keys but what it is given.
+    ///
     /// # Errors
     /// Those of `change`; the ring then stays as it is.
     pub fn try_update(&self, change: impl FnOnce(&R) -> Result<R>) -> Result<()> {
