@@ -70,7 +70,8 @@ fn manager(on: On) -> (SessionManager, Token) {
     }
     let manager = builder.build().unwrap();
     let user = UserId::parse("alice").unwrap();
-    let created = manager.create(NewSession::of(user), &RequestContext::from_client(ClientInfo::new()));
+    let context = RequestContext::from_client(ClientInfo::new());
+    let created = manager.create(NewSession::of(user), &context);
     let token = created.now_or_never().unwrap().unwrap().tokens.access;
     (manager, token)
 }
