@@ -16,12 +16,11 @@ use futures_util::FutureExt;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::registry::{AtomicStorage, Registry};
 use session_manager_audit_metrics::MetricsAudit;
-use session_manager_backend_opaque::OpaqueBackend;
-use session_manager_core::token::{KeyRing, ReferenceTokens, TokenKey};
 use session_manager_core::{
     ClientInfo, Delivery, ManualClock, NewSession, NoopAudit, RequestContext, SessionManager, Token, UserId,
 };
 use session_manager_storage_memory::{MemoryStorage, MemoryStorageConfig};
+use session_manager_testkit::ReferenceBackend;
 
 /// As exporters keep their series.
 struct Kept(Registry<Key, AtomicStorage>);
@@ -56,12 +55,9 @@ enum On {
 }
 
 fn manager(on: On) -> (SessionManager, Token) {
-    let secret = TokenKey::from_secret(b"a secret of more than thirty-two bytes").unwrap();
-    let tokens = ReferenceTokens::new(Arc::new(KeyRing::new(secret)));
-    let backend = OpaqueBackend::builder(tokens);
     let mut builder = SessionManager::builder()
         .storage(Arc::new(MemoryStorage::new(MemoryStorageConfig::default()).unwrap()))
-        .backend(Arc::new(backend.build().unwrap()))
+        .backend(Arc::new(ReferenceBackend::default()))
         .clock(Arc::new(ManualClock::default()))
         .allow_volatile(true);
     match on {
