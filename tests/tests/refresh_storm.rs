@@ -65,7 +65,7 @@ async fn storm(nodes: Arc<Nodes>) {
                     for _ in 0..number % 7 {
                         tokio::task::yield_now().await;
                     }
-                    if number % 5 == 0 {
+                    if number.is_multiple_of(5) {
                         nodes.clock.advance(grace / 1000);
                     }
                     let manager = &nodes.managers[number % nodes.managers.len()];

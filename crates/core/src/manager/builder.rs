@@ -170,6 +170,10 @@ impl SessionManagerBuilder {
         if !capabilities.cap && self.policy.on_limit != OnLimit::Unlimited {
             return Err(refuse("the storage cannot enforce max_sessions: set on_limit to unlimited"));
         }
+        let lifetime = backend.capabilities().access_token_lifetime;
+        if lifetime.is_some_and(|lifetime| lifetime != self.policy.access_token_lifetime) {
+            return Err(refuse("the token backend and the policy need the same access_token_lifetime"));
+        }
         if self.possession.is_some() && !capabilities.remember_once {
             return Err(refuse("the storage cannot remember proofs of possession, so they could be repeated"));
         }
