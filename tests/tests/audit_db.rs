@@ -1,4 +1,5 @@
 //! The audit table as a required sink: in the application's transaction together with the sessions, and what the manager forgets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
 

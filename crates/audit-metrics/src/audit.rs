@@ -56,7 +56,9 @@ impl MetricsAudit {
 
     fn count(&self, event: &AuditEvent) {
         let reason = event.reason.as_deref();
-        if let (None, Some(counter)) = (reason, self.series.event(event.kind)) {
+        if reason.is_none()
+            && let Some(counter) = self.series.event(event.kind)
+        {
             return counter.increment(1);
         }
         let reason = reason.map_or(NONE, |reason| if self.reasons.contains(reason) { reason } else { OTHER });

@@ -4,7 +4,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a failed unwrap is a failed test"
+    reason = "a failed unwrap is a failed test, and one that does not run says so"
 )]
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn write(path: &Path, database_type: &str, built: u64, records: &[(&str, Value)]
         .build_epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(built))
         .build();
     for (network, record) in records {
-        writer.insert(network.parse::<ipnet::IpNet>().unwrap(), record).unwrap();
+        writer.insert(network.parse::<ipnet::IpNet>().unwrap(), &Typed("", record)).unwrap();
     }
     let beside = path.with_extension("new");
     std::fs::write(&beside, writer.to_bytes().unwrap()).unwrap();
@@ -39,6 +39,26 @@ fn city(country: &str, name: &str) -> Value {
         "subdivisions": [{ "names": { "en": "The Region" } }],
         "location": { "latitude": 52.5, "longitude": 13.4, "accuracy_radius": 20 },
     })
+}
+
+/// A record whose numbers have the types that such databases give them.
+struct Typed<'a>(&'a str, &'a Value);
+
+impl serde::Serialize for Typed<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.1 {
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, Typed(name, value))))
+            }
+            Value::Array(values) => serializer.collect_seq(values.iter().map(|value| Typed(self.0, value))),
+            Value::Number(number) => match number.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) if self.0 == "accuracy_radius" => serializer.serialize_u16(u16::try_from(number).unwrap()),
+                Some(number) => serializer.serialize_u32(number),
+                None => serializer.serialize_f64(number.as_f64().unwrap()),
+            },
+            other => other.serialize(serializer),
+        }
+    }
 }
 
 struct Lab {
