@@ -13,11 +13,11 @@ mod ops;
 mod recent;
 mod reply;
 mod script;
-mod shared;
+mod shared_cache;
 mod storage;
 mod value;
 
 pub use bus::RedisBus;
 pub use config::{Acknowledge, RedisStorageConfig};
-pub use shared::RedisCache;
+pub use shared_cache::RedisCache;
 pub use storage::RedisStorage;

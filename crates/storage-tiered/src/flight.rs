@@ -10,7 +10,7 @@ use session_manager_core::storage::Consistency;
 use session_manager_core::{Clock, Result, SessionKey, SessionStorage, Snapshot, Telemetry};
 
 use crate::cache::{Cache, Ticket};
-use crate::shared::{Found, SharedTier};
+use crate::shared_cache::{Found, SharedTier};
 
 type Answer = BoxFuture<'static, Result<Option<Snapshot>>>;
 

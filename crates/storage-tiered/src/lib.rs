@@ -9,7 +9,7 @@ mod flight;
 mod listen;
 mod marks;
 mod seams;
-mod shared;
+mod shared_cache;
 mod stats;
 mod storage;
 mod tiers;

@@ -7,7 +7,7 @@ use session_manager_core::clock::after;
 use session_manager_core::{BusEvent, Clock, Incident, InvalidationBus, SessionStorage};
 
 use crate::cache::Cache;
-use crate::shared::{self, SharedTier};
+use crate::shared_cache::{self, SharedTier};
 use crate::tiers::Tiers;
 
 /// How long after its end a stream is subscribed to again; twice as long each time, as long as none says anything.
@@ -35,7 +35,7 @@ impl Tiers {
     /// Buries in the shared cache what could not be buried when it was changed.
     async fn retry(&self, shared: &SharedTier) {
         loop {
-            self.source.clock.sleep(shared::RETRY).await;
+            self.source.clock.sleep(shared_cache::RETRY).await;
             shared.retry(&self.source).await;
         }
     }

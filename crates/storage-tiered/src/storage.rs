@@ -21,7 +21,7 @@ use crate::cache::{Cache, Look};
 use crate::config::TieredConfig;
 use crate::effect::Tell;
 use crate::flight::{Flights, Source};
-use crate::shared::SharedTier;
+use crate::shared_cache::SharedTier;
 use crate::stats::TieredStats;
 use crate::tiers::Tiers;
 
