@@ -57,3 +57,22 @@ for (const alg of ALGORITHMS) {
   theirs.tokens.push({ alg, token, sub: SUBJECT });
 }
 fs.writeFileSync(path.join(folder, "theirs", "jose.json"), JSON.stringify(theirs));
+
+// Proofs of possession (RFC 9449), each with a fresh key, for an access token and for a request without one.
+const target = "https://api.example/accounts";
+const accessToken = theirs.tokens[0].token;
+const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(accessToken)));
+const ath = jose.base64url.encode(digest);
+const proofs = [];
+for (const alg of ["EdDSA", "ES256", "RS256"]) {
+  const { publicKey, privateKey } = await jose.generateKeyPair(alg, { extractable: true });
+  const jwk = await jose.exportJWK(publicKey);
+  const prove = (claims) => new jose.SignJWT({ htm: "GET", htu: target, ...claims })
+    .setProtectedHeader({ alg, typ: "dpop+jwt", jwk })
+    .setJti(crypto.randomUUID())
+    .setIssuedAt()
+    .sign(privateKey);
+  const thumbprint = await jose.calculateJwkThumbprint(jwk);
+  proofs.push({ alg, thumbprint, bound: await prove({ ath }), free: await prove({}) });
+}
+fs.writeFileSync(path.join(folder, "proofs.json"), JSON.stringify({ target, accessToken, proofs }));

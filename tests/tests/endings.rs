@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use session_manager_core::storage::SessionFilter;
 use session_manager_core::{
-    AuditKind, ErrorKind, Evidence, LocalBus, Result, RevocationReason, Rotation, State, SuspicionAction, SuspicionRule,
+    AuditKind, ErrorKind, Evidence, LocalBus, NewSession, Result, RevocationReason, Rotation, State, SuspicionAction,
+    SuspicionRule,
 };
 use session_manager_tests::bed::{Bed, firefox, memory, phone, user};
 
@@ -163,4 +164,21 @@ async fn a_watcher_without_a_bus_hears_of_the_deadline() {
     assert!((&mut ended).now_or_never().is_none());
     bed.pass(Duration::from_secs(5));
     assert!(ended.now_or_never().is_some());
+}
+
+/// An identity provider that authenticated the user earlier says so: freshness counts from then, and a session that it ends is found.
+#[tokio::test]
+async fn freshness_counts_from_the_upstream_auth_time() {
+    let bed = Bed::in_memory();
+    let hour = Duration::from_hours(1);
+    let mut new = NewSession::of(user("alice"));
+    new.authenticated_at = Some(bed.clock_now() - hour);
+    let created = bed.manager.create(new, &firefox()).await.unwrap();
+    let session = &created.snapshot.session;
+    assert_eq!(session.authentication.at, bed.clock_now() - hour);
+    assert!(bed.manager.require_fresh(session, hour).is_ok());
+    let stale = bed.manager.require_fresh(session, Duration::from_mins(59)).unwrap_err();
+    assert_eq!(stale.kind(), ErrorKind::StepUpRequired);
+    let accepted = bed.manager.authenticate(created.tokens.access.expose(), &firefox()).await.unwrap();
+    assert_eq!(accepted.verified.authenticated_at, Some(session.authentication.at), "and the token says so");
 }

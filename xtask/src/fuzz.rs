@@ -7,7 +7,8 @@ use std::{
 
 use crate::process::{Failure, Outcome, Program};
 
-const TARGETS: [&str; 7] = ["refresh_token", "opaque_token", "jwt", "jwks", "cookie", "forwarded", "bearer"];
+const TARGETS: [&str; 8] =
+    ["refresh_token", "opaque_token", "jwt", "jwks", "dpop_proof", "cookie", "forwarded", "bearer"];
 
 /// What cargo-fuzz has rustc do, but for the address sanitizer: there is no unsafe code of ours to watch, and it halves the speed.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

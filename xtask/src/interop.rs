@@ -33,7 +33,8 @@ pub(crate) fn run(root: &Path) -> Outcome {
 
 fn ours(root: &Path, what: &str, exchange: &Path) -> Outcome {
     Program::cargo(root)
-        .args(["run", "--quiet", "--package=session-manager-backend-jwt", "--example=interop", "--", what])
+        .args(["run", "--quiet", "--package=session-manager-backend-jwt", "--features=dpop", "--example=interop"])
+        .args(["--", what])
         .arg(exchange)
         .run()
 }

@@ -17,11 +17,11 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use session_manager_backend_jwt::{JwtBackend, JwtKeyRing, JwtVerifier, SigningKey, VerifyingKey};
+use session_manager_backend_jwt::{DpopVerifier, JwtBackend, JwtKeyRing, JwtVerifier, SigningKey, VerifyingKey};
 use session_manager_core::token::{KeyRing, ReferenceTokens, RotatingKeys, TokenKey};
 use session_manager_core::{
-    Authentication, Control, Epoch, Epochs, IssueContext, Rejection, Seed, Session, SessionBackend, SessionId,
-    SessionRecord, Snapshot, Stamp, UserId,
+    Authentication, Binding, Control, Epoch, Epochs, IssueContext, PossessionVerifier, PresentedProof, Rejection, Seed,
+    Session, SessionBackend, SessionId, SessionRecord, Snapshot, Stamp, UserId,
 };
 use uuid::Uuid;
 
@@ -118,6 +118,7 @@ fn verify(folder: &Path) {
         }
     }
     assert!(files.len() >= 3, "PyJWT, joserfc and jose");
+    verify_proofs(&serde_json::from_slice(&fs::read(folder.join("proofs.json")).unwrap()).unwrap());
 }
 
 /// The kids of others are thumbprints of RFC 7638, made by their libraries.
@@ -135,4 +136,23 @@ fn panic(name: &str, alg: &str, why: Rejection) -> ! {
 fn encode(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// `proofs.json`: proofs of possession (RFC 9449) that jose made.
+fn verify_proofs(theirs: &Value) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (target, token) = (text(&theirs["target"]), text(&theirs["accessToken"]));
+    let verify = |proof: &Value, method: &str, token: Option<&str>| {
+        DpopVerifier::new().verify(&PresentedProof::new(text(proof), method, &*target), token, now())
+    };
+    let proofs = theirs["proofs"].as_array().unwrap();
+    assert_eq!(proofs.len(), 3, "one of each algorithm");
+    for proof in proofs {
+        let key = Binding::Dpop(text(&proof["thumbprint"]));
+        assert_eq!(verify(&proof["bound"], "GET", Some(&token)).unwrap().binding, key);
+        assert_eq!(verify(&proof["free"], "GET", None).unwrap().binding, key);
+        assert_eq!(verify(&proof["free"], "GET", Some(&token)), Err(Rejection::BadProof), "made for no token");
+        assert_eq!(verify(&proof["bound"], "POST", Some(&token)), Err(Rejection::BadProof), "made for another method");
+        println!("jose: {} proof of possession verified by us", text(&proof["alg"]));
+    }
 }

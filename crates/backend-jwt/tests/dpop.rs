@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use session_manager_backend_jwt::{DpopVerifier, MAX_PROOF_BYTES, SigningKey};
 use session_manager_core::{
@@ -138,6 +139,23 @@ fn a_proof_with_a_token_names_it() {
     assert!(verify(&text, Some("the token"), now()).is_ok());
     assert_eq!(verify(&text, Some("another"), now()), Err(Rejection::BadProof));
     assert_eq!(verify(&signed(&header(&es256()), &claims()), Some("the token"), now()), Err(Rejection::BadProof));
+}
+
+proptest! {
+    /// Whatever comes, in a proof's form or in none, is read or refused.
+    #[test]
+    fn any_text_is_refused(text in ".{0,200}", header in "\\PC{0,80}", claims in "\\PC{0,80}", signature in any::<[u8; 64]>()) {
+        let good = encode(self::header(&es256()).to_string());
+        let all = [
+            text,
+            format!("{}.{}.{}", encode(&header), encode(&claims), encode(signature)),
+            format!("{good}.{}.{}", encode(&claims), encode(signature)),
+            format!("{good}.{}.{}", encode(self::claims().to_string()), encode(signature)),
+        ];
+        for proof in all {
+            prop_assert!(verify(&proof, None, now()).is_err(), "{proof}");
+        }
+    }
 }
 
 /// A client with a key, and a manager that binds its session to it.

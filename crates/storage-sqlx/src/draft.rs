@@ -96,10 +96,19 @@ impl Draft<'_> {
         text.push(" WHERE ").push(self.name(Field::Id)).push(" = ").parameter().done()
     }
 
-    /// [`Draft::replace`] of these columns, if the session has not been ended and has the version that is the last parameter.
+    /// [`Draft::replace`] of these columns, if the session has not been ended and has the version that is the next parameter; then, unless
+    /// [`Dialect::TOUCH_FINDS_FIRST`], if it lives by the values of the live condition: its epoch may have been raised since it was read.
     pub(crate) fn revise<DB: Dialect>(&self, revised: &[Column]) -> Arc<str> {
-        let text = Text::<DB>::new(self.replace::<DB>(revised).to_string());
-        self.unchanged(text, revised.len() + 1)
+        if DB::TOUCH_FINDS_FIRST {
+            let text = Text::<DB>::new(self.replace::<DB>(revised).to_string());
+            return self.unchanged(text, revised.len() + 1).done();
+        }
+        let names: Vec<_> = revised.iter().map(|column| DB::quote(column.name())).collect();
+        let text = Text::<DB>::new(format!("UPDATE {} AS s SET ", self.table));
+        let text =
+            text.assignments(names.iter().map(String::as_str)).push(&format!(" WHERE s.{} = ", self.name(Field::Id)));
+        let text = self.unchanged(text.parameter(), revised.len() + 1);
+        self.and_lives(text, false).done()
     }
 
     /// Generation, rotation, the rotation before and version, then the id.
@@ -109,7 +118,7 @@ impl Draft<'_> {
 
     /// [`Draft::advance`], if the session has not been ended and has the version that is the last parameter.
     pub(crate) fn advance_if<DB: Dialect>(&self) -> Arc<str> {
-        self.unchanged(self.rotate::<DB>(), 5)
+        self.unchanged(self.rotate::<DB>(), 5).done()
     }
 
     fn rotate<DB: Dialect>(&self) -> Text<DB> {
@@ -119,10 +128,10 @@ impl Draft<'_> {
         text.push(" WHERE ").push(self.name(Field::Id)).push(" = ").parameter()
     }
 
-    fn unchanged<DB: Dialect>(&self, text: Text<DB>, parameters: usize) -> Arc<str> {
+    fn unchanged<DB: Dialect>(&self, text: Text<DB>, parameters: usize) -> Text<DB> {
         let [revoked, version] = [Field::RevokedAt, Field::Version].map(|field| self.name(field));
         let text = text.numbered(parameters).push(&format!(" AND {revoked} IS NULL AND {version} = "));
-        text.parameter().done()
+        text.parameter()
     }
 
     /// Revocation, reason and by whom, then the id: ends a session that has not been ended.

@@ -1,10 +1,11 @@
 //! Activity that is noted in memory and written down in rounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use session_manager_core::{ErrorKind, SessionPolicy, State};
-use session_manager_testkit::fault::Method;
-use session_manager_tests::bed::firefox;
+use session_manager_testkit::fault::{FailingStorage, Method};
+use session_manager_tests::bed::{firefox, memory};
 
 use super::nodes::{FEED, Nodes};
 
@@ -55,11 +56,18 @@ async fn noted_activity_keeps_a_session_alive() {
 
 #[tokio::test]
 async fn a_flush_writes_it_down_and_an_outage_loses_none_of_it() {
-    let nodes = Nodes::new();
+    let failing = Arc::new(FailingStorage::new(memory()));
+    let mut nodes = Nodes::new();
+    nodes.storage = failing.clone();
     let node = nodes.node(FEED).await;
     let created = node.sign_in("alice").await;
     nodes.clock.advance(Duration::from_mins(2));
     node.access(&created.tokens.access).await.unwrap();
+    failing.outage();
+    node.manager.flush().await.unwrap();
+    failing.heal();
+    let view = node.manager.get(None, created.snapshot.key()).await.unwrap().unwrap();
+    assert!(view.snapshot.control.last_activity < nodes.now(), "nothing could be written");
     node.manager.flush().await.unwrap();
     let view = node.manager.get(None, created.snapshot.key()).await.unwrap().unwrap();
     assert_eq!(view.snapshot.control.last_activity, nodes.now());

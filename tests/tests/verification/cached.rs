@@ -72,7 +72,8 @@ async fn a_check_costs_a_read_once_in_max_age_and_an_end_is_seen_by_then() {
 #[tokio::test]
 async fn what_is_refused_the_storage_has_refused() {
     let nodes = Nodes::new();
-    let cache = TieredStorage::new(Arc::clone(&nodes.storage), TieredConfig::new().max_age(MAX_AGE)).unwrap();
+    let remote = Arc::new(Hooked::with_hook(Arc::clone(&nodes.storage), Remote));
+    let cache = TieredStorage::new(remote, TieredConfig::new().max_age(MAX_AGE)).unwrap();
     let (manager, _work) = SessionManager::builder()
         .storage(Arc::new(cache.with_clock(nodes.clock.clone())))
         .backend(backend())

@@ -310,6 +310,8 @@ pub struct Rotated {
     pub grace_until: Option<DateTime<Utc>>,
     /// The session that was kept, with its new tokens.
     pub kept: Option<Refreshed>,
+    /// By when it binds on every node, where another node or a shared cache could not be told. `None`: as ever.
+    pub binds_by: Option<DateTime<Utc>>,
 }
 
 /// A session in a list.

@@ -1,5 +1,7 @@
 //! Revoke: announce, end in one atomic step, announce, audit.
 
+use serde_json::json;
+
 use super::request::RequestContext;
 use super::scope::{Scope, subject_of, subject_of_user};
 use crate::audit::AuditKind;
@@ -84,7 +86,14 @@ impl Scope<'_> {
         let announced = self.announce_intent(subject).await?;
         let revoked = self.storage.revoke(&Revoke::new(target, reason, by, self.now())).await?;
         self.announce_done(announced, &revoked.sessions).await;
-        self.emit(self.endings(AuditKind::Revoked, &revoked.sessions, context)).await?;
+        let mut happenings = self.endings(AuditKind::Revoked, &revoked.sessions, context);
+        if let Some(by) = revoked.binds_by {
+            tracing::warn!(%by, "a revocation is known everywhere only by then: another node or a shared cache could not be told");
+            for happening in &mut happenings {
+                happening.event.details.insert("binds_by".to_owned(), json!(by));
+            }
+        }
+        self.emit(happenings).await?;
         if revoked.unconfirmed {
             return Err(unconfirmed(REVOKE));
         }

@@ -117,5 +117,5 @@ impl Scope<'_> {
 
 fn rotated(bumped: &Bumped, version: u64, grace_until: Option<DateTime<Utc>>, kept: Option<Refreshed>) -> Rotated {
     let old_version = if bumped.applied { bumped.before.map(|epoch| epoch.version) } else { version.checked_sub(1) };
-    Rotated { old_version, new_version: version, grace_until, kept }
+    Rotated { old_version, new_version: version, grace_until, kept, binds_by: bumped.binds_by }
 }

@@ -294,3 +294,108 @@ impl<K: Eq + Hash, V: Passing> Entries<K, V> {
         self.map.entry(key).or_insert(new)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+    use crate::backend::ClaimedEpochs;
+    use crate::id::SessionKey;
+    use crate::user::UserId;
+
+    fn at(millis: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(millis).unwrap()
+    }
+
+    fn epochs(version: u64) -> Epochs {
+        Epochs::new(Some(Epoch { incarnation: 7, version }), Some(GlobalEpoch::new(Epoch::first(9))))
+    }
+
+    /// A token of alice under a version of her epoch.
+    fn token(version: u64) -> Verified {
+        let alice = UserId::parse("alice").unwrap();
+        let mut verified =
+            Verified::new(SessionKey::new(SessionId::from(uuid::Uuid::from_u128(1)), alice.locator()), 1);
+        verified.epochs = epochs(version).stamp().map(|stamp| ClaimedEpochs {
+            user: ClaimedEpoch::from(stamp.user),
+            global: ClaimedEpoch::from(stamp.global),
+        });
+        verified.user_id = Some(alice);
+        verified
+    }
+
+    struct Bed(Watch, Locator);
+
+    impl Bed {
+        fn new() -> Self {
+            let watch = Watch::new(Duration::from_secs(5), Duration::from_mins(6));
+            watch.complete(at(0));
+            Self(watch, UserId::parse("alice").unwrap().locator())
+        }
+
+        fn bump(&self, millis: i64) {
+            for phase in [Phase::Intent, Phase::Done] {
+                self.0.hear(&Notice::new(Subject::UserEpoch(self.1), phase, at(millis)), at(millis));
+            }
+        }
+
+        fn advise(&self, version: u64) -> Advice {
+            self.0.advise(&token(version), true, at(1000))
+        }
+
+        fn look(&self, version: u64) -> u64 {
+            match self.advise(version) {
+                Advice::Look(ticket) => ticket,
+                Advice::Accept => panic!("it must be looked at"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_that_began_before_an_announcement_settles_nothing() {
+        let bed = Bed::new();
+        bed.bump(1);
+        let ticket = bed.look(2);
+        // While it is read the epoch is raised again: what comes back is of before.
+        bed.bump(2);
+        bed.0.learn(ticket, bed.1, &epochs(2));
+        let ticket = bed.look(2);
+        bed.0.learn(ticket, bed.1, &epochs(3));
+        bed.look(2);
+        assert_eq!(bed.advise(3), Advice::Accept);
+    }
+
+    #[test]
+    fn what_was_settled_is_open_again_with_the_next_announcement() {
+        let bed = Bed::new();
+        bed.bump(1);
+        let ticket = bed.look(2);
+        bed.0.learn(ticket, bed.1, &epochs(2));
+        assert_eq!(bed.advise(2), Advice::Accept);
+        bed.bump(2);
+        bed.look(2);
+    }
+
+    #[test]
+    fn a_beginning_that_is_heard_late_opens_nothing() {
+        let bed = Bed::new();
+        bed.bump(1);
+        let ticket = bed.look(2);
+        bed.0.learn(ticket, bed.1, &epochs(2));
+        let late = Notice::new(Subject::User(bed.1), Phase::Intent, at(1));
+        bed.0.hear(&Notice::new(Subject::User(bed.1), Phase::Done, at(1)), at(1));
+        bed.0.hear(&late, at(2));
+        assert_eq!(bed.advise(2), Advice::Accept);
+    }
+
+    #[test]
+    fn entries_that_are_over_are_forgotten() {
+        let watch = Watch::new(Duration::from_secs(5), Duration::from_millis(10));
+        for number in 0..100_000_u32 {
+            let id = SessionId::from(uuid::Uuid::from_u128(number.into()));
+            let now = at(number.into());
+            watch.hear(&Notice::new(Subject::Session(id), Phase::Done, now), now);
+        }
+        assert!(watch.read().sessions.map.len() <= FEW);
+    }
+}

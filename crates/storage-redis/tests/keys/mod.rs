@@ -28,7 +28,6 @@ impl Keys {
             (Some(_), "s") => "session",
             (Some(_), "u") => "user epoch",
             (Some(_), "i") => "index",
-            (Some(_), "e") => "index of ended",
             (Some(_), "g") => COPY,
             (None, "g") => "global epoch",
             (None, "x") => "name elsewhere",
@@ -42,7 +41,7 @@ impl Keys {
 #[async_trait]
 impl Evict for Keys {
     fn kinds(&self) -> &'static [&'static str] {
-        &["session", "user epoch", "index", "index of ended", COPY, "global epoch", "name elsewhere", "once", "feed"]
+        &["session", "user epoch", "index", COPY, "global epoch", "name elsewhere", "once", "feed"]
     }
 
     async fn kept(&self) -> Vec<Kept> {

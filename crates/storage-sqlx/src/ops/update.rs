@@ -49,7 +49,10 @@ impl<DB: Dialect> Operation<DB> for Quick<'_, Update> {
             Ok(changed) => changed,
             Err(outcome) => return Ok(Some(outcome)),
         };
-        let values = plan.revised_values(&changed, request.expected_version)?;
+        let mut values = plan.revised_values(&changed, request.expected_version)?;
+        if !DB::TOUCH_FINDS_FIRST {
+            values.extend(plan.live_values(request.now));
+        }
         let written = execute::<DB>(connection, revise, values).await? > 0;
         Ok(written.then_some(UpdateOutcome::Updated(changed)))
     }
