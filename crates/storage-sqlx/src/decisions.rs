@@ -28,7 +28,7 @@ fn blocks<DB: Dialect>(mapping: SessionTable) -> Blocks {
     let mut blocks = vec![
         ("tables", ddl.trim_end().to_owned()),
         ("read", wrapped(&plan.read_one)),
-        ("update", wrapped(&plan.revise.unwrap())),
+        ("update", wrapped(plan.guarded.as_ref().map_or(plan.revise.as_ref().unwrap(), |guarded| &guarded.revise))),
         ("touch", wrapped(plan.touch_many.as_ref().unwrap_or(&plan.touch))),
         ("raise/user", wrapped(&epochs.user.raise)),
         ("raise/user known", wrapped(&epochs.user.raise_known)),
@@ -59,7 +59,7 @@ fn blocks<DB: Dialect>(mapping: SessionTable) -> Blocks {
             ("insert/enter", wrapped(&epochs.user.enter)),
             ("insert/room", wrapped(&epochs.room)),
             ("insert/add", wrapped(&plan.insert)),
-            ("advance", wrapped(&plan.advance_if)),
+            ("advance", wrapped(&plan.guarded.as_ref().unwrap().advance)),
             ("revoke/one", wrapped(&plan.end_one)),
             ("remember_once/again", wrapped(once.again.as_ref().unwrap())),
         ]);

@@ -59,19 +59,19 @@ impl Draft<'_> {
 
     /// The condition that the session lives, for a statement that joins no epochs.
     pub(crate) fn and_lives<DB: Dialect>(&self, text: Text<DB>, behind: bool) -> Text<DB> {
-        text.condition(&self.lives::<DB>(behind))
+        text.condition(&self.lives::<DB>(behind, DB::HOLDS_RECORD))
     }
 
     /// ` AND …` that the session lives, for a statement that joins no epochs.
-    fn lives<DB: Dialect>(&self, behind: bool) -> String {
+    fn lives<DB: Dialect>(&self, behind: bool, holds: &str) -> String {
         let is_live = self.is_live(behind);
         let Some(epochs) = self.epochs else { return format!(" AND {is_live}") };
-        format!(" AND {}{is_live})", epochs.exists(&self.user_of::<DB>(epochs, "s")))
+        format!(" AND {}{is_live}{holds})", epochs.exists(&self.user_of::<DB>(epochs, "s")))
     }
 
     /// The same for a touch, which may have found the live sessions before.
     pub(crate) fn touched<DB: Dialect>(&self) -> String {
-        if DB::TOUCH_FINDS_FIRST { self.is_open() } else { self.lives::<DB>(false) }
+        if DB::TOUCH_FINDS_FIRST { self.is_open() } else { self.lives::<DB>(false, "") }
     }
 
     pub(crate) fn lock_one<DB: Dialect>(&self, lock: &str) -> Arc<str> {
@@ -109,6 +109,39 @@ impl Draft<'_> {
             text.assignments(names.iter().map(String::as_str)).push(&format!(" WHERE s.{} = ", self.name(Field::Id)));
         let text = self.unchanged(text.parameter(), revised.len() + 1);
         self.and_lives(text, false).done()
+    }
+
+    /// Writes back what was read where nobody has changed the session since and its epochs still admit it: what is set, id, version, the
+    /// user's key, then the values of the live condition.
+    ///
+    /// The records are read before the session, in the order in which everybody locks, and held as long as the statement runs. An update that
+    /// only looked at them in a subquery would come to them last.
+    fn guarded<DB: Dialect>(&self, set: &[String]) -> Option<Arc<str>> {
+        let epochs = self.epochs?;
+        let (users, key) = epochs.user();
+        let [id, version] = [Field::Id, Field::Version].map(|field| self.name(field));
+        let text = Text::<DB>::new(format!(
+            "UPDATE {users} AS u STRAIGHT_JOIN {} AS g STRAIGHT_JOIN {} AS s{} SET ",
+            epochs.table,
+            self.table,
+            DB::BY_PRIMARY_KEY
+        ));
+        let text = text.assignments(set.iter().map(String::as_str)).push(&format!(" WHERE s.{id} = ")).parameter();
+        let text = text.push(&format!(" AND s.{version} = ")).parameter();
+        let text = text.push(&format!(" AND g.{} = '' AND u.{key} = ", epochs.subject)).parameter().push(" AND ");
+        Some(text.condition(&self.is_live(false)).done())
+    }
+
+    /// [`Draft::revise`] with the epochs held.
+    pub(crate) fn revise_guarded<DB: Dialect>(&self, revised: &[Column]) -> Option<Arc<str>> {
+        let set: Vec<_> = revised.iter().map(|column| format!("s.{}", DB::quote(column.name()))).collect();
+        self.guarded::<DB>(&set)
+    }
+
+    /// [`Draft::advance_if`] with the epochs held.
+    pub(crate) fn advance_guarded<DB: Dialect>(&self) -> Option<Arc<str>> {
+        let fields = [Field::Generation, Field::RotatedAt, Field::PreviousRotatedAt, Field::Version];
+        self.guarded::<DB>(&fields.map(|field| format!("s.{}", self.name(field))))
     }
 
     /// Generation, rotation, the rotation before and version, then the id.
@@ -186,6 +219,6 @@ impl Draft<'_> {
             DB::GREATEST,
             DB::LEAST
         ));
-        self.and_lives(text, false).done()
+        text.condition(&self.lives::<DB>(false, "")).done()
     }
 }

@@ -54,7 +54,7 @@ impl EpochNames {
     }
 
     /// The table of the users' records, and its key.
-    fn user(&self) -> (&str, &str) {
+    pub(crate) fn user(&self) -> (&str, &str) {
         self.users.as_ref().map_or((&self.table, &self.subject), |users| (&users.table, &users.key))
     }
 

@@ -14,7 +14,7 @@ use crate::dialect::Dialect;
 use crate::draft::Draft;
 use crate::encoding::AddressEncoding;
 use crate::epoch_names::EpochNames;
-use crate::epoch_plan::EpochPlan;
+use crate::epoch_plan::{EpochPlan, Whose};
 use crate::error::Failure;
 use crate::field::Field;
 use crate::identifier::TableName;
@@ -60,6 +60,8 @@ pub struct Plan {
     /// Writes back what was read, if nobody else has changed it since; its values are [`Plan::revised_values`]. `None` where columns of the
     /// application's own would be written too, which tell nobody of their changes.
     pub(crate) revise: Option<Arc<str>>,
+    /// Where a statement with [`Plan::revise`]'s or [`Plan::advance_if`]'s condition would not look at the epochs.
+    pub(crate) guarded: Option<Guarded>,
     pub(crate) advance: Arc<str>,
     pub(crate) advance_if: Arc<str>,
     pub(crate) end_one: Arc<str>,
@@ -72,6 +74,24 @@ pub struct Plan {
     pub(crate) epochs: Option<EpochPlan>,
     pub(crate) once: Option<OncePlan>,
     pub(crate) feed: Option<FeedPlan>,
+}
+
+/// Changes that are written where the epochs still admit the session, and hold those meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded {
+    /// The values of [`Plan::revised_values`], then [`Plan::guard_values`].
+    pub(crate) revise: Arc<str>,
+    /// Generation, rotation, the rotation before and version, id, the version before, then [`Plan::guard_values`].
+    pub(crate) advance: Arc<str>,
+}
+
+impl Guarded {
+    fn new<DB: Dialect>(draft: &Draft<'_>, revised: &[Column]) -> Option<Self> {
+        if !DB::TOUCH_FINDS_FIRST {
+            return None;
+        }
+        Some(Self { revise: draft.revise_guarded::<DB>(revised)?, advance: draft.advance_guarded::<DB>()? })
+    }
 }
 
 impl Plan {
@@ -121,6 +141,7 @@ impl Plan {
             revise: mapping.extras.is_empty().then(|| draft.revise::<DB>(&revised)),
             advance: draft.advance::<DB>(),
             advance_if: draft.advance_if::<DB>(),
+            guarded: Guarded::new::<DB>(&draft, &revised),
             end_one: draft.end_one::<DB>(),
             quick: QuickPlan::new::<DB>(&draft, &written),
             and_lives: draft.touched::<DB>(),
@@ -160,6 +181,11 @@ impl Plan {
     /// The values of [`Plan::is_live`].
     pub(crate) fn live_values(&self, now: DateTime<Utc>) -> Vec<Value> {
         vec![self.time(now); if self.epochs.is_some() { 3 } else { 2 }]
+    }
+
+    /// What the statements of [`Guarded`] are told beside what they write: the user's key, and the values of the live condition.
+    pub(crate) fn guard_values(&self, user: &UserId, now: DateTime<Utc>) -> Result<Vec<Value>, Failure> {
+        Ok([self.epoch_key(Whose::User(user))?].into_iter().chain(self.live_values(now)).collect())
     }
 
     pub(crate) fn time(&self, time: DateTime<Utc>) -> Value {

@@ -49,6 +49,8 @@ pub trait Dialect: sqlx::Database + Sealed {
     const MARK: Option<MarkSql>;
     /// How a user's lock is taken in a mapping without epochs.
     const USER_LOCK: UserLock;
+    /// How a statement that looks at a user's record, `u`, before it changes the user's session keeps the record from being raised meanwhile.
+    const HOLDS_RECORD: &'static str;
     /// Whether a touch looks for the live sessions first, since an update that looks at the epochs would lock them.
     const TOUCH_FINDS_FIRST: bool;
     /// Whether a parameter may be an array, which `unnest` makes rows of.

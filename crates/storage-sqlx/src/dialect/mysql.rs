@@ -42,6 +42,7 @@ impl Dialect for MySql {
         within: Some(Duration::from_secs(5)),
     });
     const USER_LOCK: UserLock = UserLock::None;
+    const HOLDS_RECORD: &'static str = "";
     const TOUCH_FINDS_FIRST: bool = true;
     const HAS_ARRAYS: bool = false;
     const SUBJECT_COLLATION: Option<&'static str> = None;

@@ -44,6 +44,8 @@ impl Dialect for Postgres {
         "SELECT current_setting('transaction_isolation') = 'read committed', \
         pg_advisory_xact_lock(hashtextextended('session-manager/' || $1, 0))::text",
     );
+    // What a statement reads may be older than what it waits for. The record of everybody is not held: all would write to that one row.
+    const HOLDS_RECORD: &'static str = " FOR SHARE OF u";
     const TOUCH_FINDS_FIRST: bool = false;
     const HAS_ARRAYS: bool = true;
     const SUBJECT_COLLATION: Option<&'static str> = Some("C");

@@ -29,6 +29,7 @@ impl Dialect for Sqlite {
     const GREATEST: &'static str = "max";
     const MARK: Option<MarkSql> = None;
     const USER_LOCK: UserLock = UserLock::Implied;
+    const HOLDS_RECORD: &'static str = "";
     const TOUCH_FINDS_FIRST: bool = false;
     const HAS_ARRAYS: bool = false;
     const SUBJECT_COLLATION: Option<&'static str> = None;

@@ -79,7 +79,14 @@ async fn compare_and_set<DB: Dialect>(
     let version = snapshot.control.version;
     let mut values = advanced(request, plan, &mut snapshot);
     values.push(version.into());
-    if execute::<DB>(connection, &plan.advance_if, values).await? == 0 {
+    let statement = match &plan.guarded {
+        Some(guarded) => {
+            values.extend(plan.guard_values(&snapshot.session.user_id, request.now)?);
+            &guarded.advance
+        }
+        None => &plan.advance_if,
+    };
+    if execute::<DB>(connection, statement, values).await? == 0 {
         return Ok(None);
     }
     Ok(Some(if verdict == Verdict::Ahead {

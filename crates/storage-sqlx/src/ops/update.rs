@@ -50,10 +50,19 @@ impl<DB: Dialect> Operation<DB> for Quick<'_, Update> {
             Err(outcome) => return Ok(Some(outcome)),
         };
         let mut values = plan.revised_values(&changed, request.expected_version)?;
-        if !DB::TOUCH_FINDS_FIRST {
-            values.extend(plan.live_values(request.now));
-        }
-        let written = execute::<DB>(connection, revise, values).await? > 0;
+        let statement = match &plan.guarded {
+            Some(guarded) => {
+                values.extend(plan.guard_values(&changed.session.user_id, request.now)?);
+                &guarded.revise
+            }
+            None => {
+                if !DB::TOUCH_FINDS_FIRST {
+                    values.extend(plan.live_values(request.now));
+                }
+                revise
+            }
+        };
+        let written = execute::<DB>(connection, statement, values).await? > 0;
         Ok(written.then_some(UpdateOutcome::Updated(changed)))
     }
 }
