@@ -60,7 +60,7 @@ fn blocks<DB: Dialect>(mapping: SessionTable) -> Blocks {
             ("insert/room", wrapped(&epochs.room)),
             ("insert/add", wrapped(&plan.insert)),
             ("advance", wrapped(&plan.guarded.as_ref().unwrap().advance)),
-            ("revoke/one", wrapped(&plan.end_one)),
+            ("revoke/one", wrapped(&plan.guarded.as_ref().unwrap().end)),
             ("remember_once/again", wrapped(once.again.as_ref().unwrap())),
         ]);
     }

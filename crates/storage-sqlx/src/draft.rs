@@ -116,7 +116,7 @@ impl Draft<'_> {
     ///
     /// The records are read before the session, in the order in which everybody locks, and held as long as the statement runs. An update that
     /// only looked at them in a subquery would come to them last.
-    fn guarded<DB: Dialect>(&self, set: &[String]) -> Option<Arc<str>> {
+    fn guarded<DB: Dialect>(&self, set: &[String], also: &str) -> Option<Arc<str>> {
         let epochs = self.epochs?;
         let (users, key) = epochs.user();
         let [id, version] = [Field::Id, Field::Version].map(|field| self.name(field));
@@ -126,7 +126,8 @@ impl Draft<'_> {
             self.table,
             DB::BY_PRIMARY_KEY
         ));
-        let text = text.assignments(set.iter().map(String::as_str)).push(&format!(" WHERE s.{id} = ")).parameter();
+        let text =
+            text.assignments(set.iter().map(String::as_str)).push(&format!("{also} WHERE s.{id} = ")).parameter();
         let text = text.push(&format!(" AND s.{version} = ")).parameter();
         let text = text.push(&format!(" AND g.{} = '' AND u.{key} = ", epochs.subject)).parameter().push(" AND ");
         Some(text.condition(&self.is_live(false)).done())
@@ -135,13 +136,20 @@ impl Draft<'_> {
     /// [`Draft::revise`] with the epochs held.
     pub(crate) fn revise_guarded<DB: Dialect>(&self, revised: &[Column]) -> Option<Arc<str>> {
         let set: Vec<_> = revised.iter().map(|column| format!("s.{}", DB::quote(column.name()))).collect();
-        self.guarded::<DB>(&set)
+        self.guarded::<DB>(&set, "")
     }
 
     /// [`Draft::advance_if`] with the epochs held.
     pub(crate) fn advance_guarded<DB: Dialect>(&self) -> Option<Arc<str>> {
         let fields = [Field::Generation, Field::RotatedAt, Field::PreviousRotatedAt, Field::Version];
-        self.guarded::<DB>(&fields.map(|field| format!("s.{}", self.name(field))))
+        self.guarded::<DB>(&fields.map(|field| format!("s.{}", self.name(field))), "")
+    }
+
+    /// [`Draft::end_one`] with the epochs held.
+    pub(crate) fn end_guarded<DB: Dialect>(&self) -> Option<Arc<str>> {
+        let [at, reason, by, version, _] = self.ending();
+        let also = format!(", s.{version} = s.{version} + 1");
+        self.guarded::<DB>(&[at, reason, by].map(|name| format!("s.{name}")), &also)
     }
 
     /// Generation, rotation, the rotation before and version, then the id.

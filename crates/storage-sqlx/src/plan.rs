@@ -83,6 +83,8 @@ pub(crate) struct Guarded {
     pub(crate) revise: Arc<str>,
     /// Generation, rotation, the rotation before and version, id, the version before, then [`Plan::guard_values`].
     pub(crate) advance: Arc<str>,
+    /// Revocation, reason and by whom, id, the version before, then [`Plan::guard_values`].
+    pub(crate) end: Arc<str>,
 }
 
 impl Guarded {
@@ -90,7 +92,11 @@ impl Guarded {
         if !DB::TOUCH_FINDS_FIRST {
             return None;
         }
-        Some(Self { revise: draft.revise_guarded::<DB>(revised)?, advance: draft.advance_guarded::<DB>()? })
+        Some(Self {
+            revise: draft.revise_guarded::<DB>(revised)?,
+            advance: draft.advance_guarded::<DB>()?,
+            end: draft.end_guarded::<DB>()?,
+        })
     }
 }
 

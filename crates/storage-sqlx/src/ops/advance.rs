@@ -19,7 +19,7 @@ impl<DB: Dialect> Operation<DB> for Advance {
     const NAME: &'static str = "advance";
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<AdvanceOutcome, Failure> {
-        let Some(snapshot) = rows::locked::<DB>(plan, connection, self.key.id).await? else {
+        let Some(snapshot) = rows::locked_living::<DB>(plan, connection, self.key.id).await? else {
             return Ok(AdvanceOutcome::Missing);
         };
         let (verdict, mut snapshot) = match told(self, plan, snapshot) {

@@ -23,7 +23,7 @@ impl<DB: Dialect> Operation<DB> for Revoke {
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<Revoked, Failure> {
         match &self.target {
             RevokeTarget::One { key, owner } => {
-                let found = rows::locked::<DB>(plan, connection, key.id).await?;
+                let found = rows::locked_living::<DB>(plan, connection, key.id).await?;
                 let found =
                     found.filter(|snapshot| owner.as_ref().is_none_or(|owner| *owner == snapshot.session.user_id));
                 these::<DB>(self, plan, connection, found.into_iter().collect()).await
@@ -135,7 +135,15 @@ impl<DB: Dialect> Operation<DB> for Quick<'_, Revoke> {
                 }
                 let mut values = ending(plan, &request.revocation);
                 values.push(plan.mapping.id.encode(key.id));
-                if execute::<DB>(connection, &plan.end_one, values).await? == 0 {
+                let statement = match (&plan.guarded, &found) {
+                    (Some(guarded), Some(found)) => {
+                        values.push(found.control.version.into());
+                        values.extend(plan.guard_values(&found.session.user_id, request.now())?);
+                        &guarded.end
+                    }
+                    _ => &plan.end_one,
+                };
+                if execute::<DB>(connection, statement, values).await? == 0 {
                     return Ok(None);
                 }
                 Ok(Some(Revoked::new(rows::ended(found, &request.revocation), 0)))

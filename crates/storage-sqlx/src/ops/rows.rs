@@ -5,6 +5,7 @@ use std::sync::Arc;
 use session_manager_core::storage::EndedSession;
 use session_manager_core::{ExternalId, Revocation, SessionId, Snapshot, State};
 
+use super::epochs;
 use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::field::Field;
@@ -27,6 +28,24 @@ pub(super) async fn locked<DB: Dialect>(
     let read = if connection.inside { &plan.read_fresh } else { &plan.read_one };
     let rows = fetch::<DB>(connection, read, vec![id]).await?;
     rows.into_iter().next().map(|row| plan.snapshot(row)).transpose()
+}
+
+/// [`locked`] for a step that changes the session because it lives: its user's record is held first, in the order in which everybody locks, so
+/// that nobody raises it meanwhile.
+pub(super) async fn locked_living<DB: Dialect>(
+    plan: &Plan,
+    connection: &mut Channel<'_, DB>,
+    id: SessionId,
+) -> Result<Option<Snapshot>, Failure> {
+    // SQLite lets one step write at a time.
+    if plan.epochs.is_some() && plan.lock_one.is_some() {
+        let read = if connection.inside { &plan.read_fresh } else { &plan.read_one };
+        let rows = fetch::<DB>(connection, read, vec![plan.mapping.id.encode(id)]).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let user = plan.snapshot(row)?.session.user_id.clone();
+        epochs::lock::<DB>(plan, connection, &user).await?;
+    }
+    locked::<DB>(plan, connection, id).await
 }
 
 /// Holds these rows until the step is over and reads them as they are then, in the order of their ids: the order in which everybody locks.

@@ -17,7 +17,7 @@ impl<DB: Dialect> Operation<DB> for Update {
     const NAME: &'static str = "update";
 
     async fn run(&self, plan: &Plan, connection: &mut Channel<'_, DB>) -> Result<UpdateOutcome, Failure> {
-        let snapshot = rows::locked::<DB>(plan, connection, self.key.id).await?;
+        let snapshot = rows::locked_living::<DB>(plan, connection, self.key.id).await?;
         let changed = match changed(self, plan, snapshot) {
             Ok(changed) => changed,
             Err(outcome) => return Ok(outcome),
@@ -50,17 +50,14 @@ impl<DB: Dialect> Operation<DB> for Quick<'_, Update> {
             Err(outcome) => return Ok(Some(outcome)),
         };
         let mut values = plan.revised_values(&changed, request.expected_version)?;
-        let statement = match &plan.guarded {
-            Some(guarded) => {
-                values.extend(plan.guard_values(&changed.session.user_id, request.now)?);
-                &guarded.revise
+        let statement = if let Some(guarded) = &plan.guarded {
+            values.extend(plan.guard_values(&changed.session.user_id, request.now)?);
+            &guarded.revise
+        } else {
+            if !DB::TOUCH_FINDS_FIRST {
+                values.extend(plan.live_values(request.now));
             }
-            None => {
-                if !DB::TOUCH_FINDS_FIRST {
-                    values.extend(plan.live_values(request.now));
-                }
-                revise
-            }
+            revise
         };
         let written = execute::<DB>(connection, statement, values).await? > 0;
         Ok(written.then_some(UpdateOutcome::Updated(changed)))
