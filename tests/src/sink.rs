@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Error, ErrorKind, Result};
+use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Error, ErrorKind, Result, UserId};
 
 /// Remembers every event.
 #[derive(Debug, Default)]
@@ -68,6 +68,16 @@ impl AuditBackend for RememberingSink {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "audit"));
+        }
+        let mut events = self.events.lock().unwrap();
+        let before = events.len();
+        events.retain(|event| event.user_id.as_ref() != Some(person));
+        Ok(u64::try_from(before - events.len()).unwrap())
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {

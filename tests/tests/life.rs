@@ -297,8 +297,16 @@ async fn a_user_can_be_forgotten() {
     let bed = Bed::in_memory();
     let created = bed.sign_in("alice").await;
     let other = bed.sign_in("bob").await;
-    assert_eq!(bed.manager.forget(&user("alice"), &firefox()).await.unwrap(), 1);
+    let forgotten = bed.manager.forget(&user("alice"), &firefox()).await.unwrap();
+    assert_eq!((forgotten.sessions, forgotten.events), (1, 2), "its creation and its end");
+    assert!(bed.sink.events().iter().all(|event| event.user_id != Some(user("alice"))));
+    assert_eq!(bed.sink.count(AuditKind::Created), 1, "bob's");
     assert!(bed.manager.get(None, created.snapshot.session.id).await.unwrap().is_none());
     assert!(bed.access(&created.tokens.access).await.is_err());
     assert_eq!(bed.access(&other.tokens.access).await, Ok(()));
+    bed.sink.fail(true);
+    assert!(bed.manager.forget(&user("bob"), &firefox()).await.is_err(), "what is not erased is not called erased");
+    bed.sink.fail(false);
+    assert_eq!(bed.manager.forget(&user("bob"), &firefox()).await.unwrap().events, 3, "what was owed is erased too");
+    assert!(bed.sink.events().is_empty());
 }

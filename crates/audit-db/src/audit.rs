@@ -251,6 +251,10 @@ impl<DB: Dialect, L: Link<DB>> AuditBackend for DbAudit<DB, L> {
         self.drain(queue, queue.end()).await.map_err(|failure| failure.during("audit flush").into())
     }
 
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        Self::erase(self, person).await
+    }
+
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         (self.queue.is_some() || self.keep.is_some()).then(|| self.work().boxed())
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::SecondsFormat;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
-use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Result};
+use session_manager_core::{AuditBackend, AuditEvent, AuditKind, Result, UserId};
 use tracing::Level;
 
 use crate::text::{escape, safe};
@@ -48,6 +48,10 @@ impl AuditBackend for LogAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn erase(&self, _: &UserId) -> Result<u64> {
+        Ok(0)
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {

@@ -64,6 +64,10 @@ impl AuditBackend for Logged {
         self.sink.flush().await
     }
 
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        AuditBackend::erase(&self.sink, person).await
+    }
+
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         self.sink.maintenance()
     }
@@ -99,4 +103,4 @@ fn event(fields: &Value) -> AuditEvent {
 }
 
 // A log is a stream: it holds what it is told as often as it is told, and its text is escaped for whoever reads it.
-audit_conformance!(log, fresh, lacking = [Once, Verbatim]);
+audit_conformance!(log, fresh, lacking = [Once, Verbatim, Erasure]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use metrics::Recorder;
-use session_manager_core::{AuditBackend, AuditEvent, ErrorKind, Incident, Operation, Result, Telemetry};
+use session_manager_core::{AuditBackend, AuditEvent, ErrorKind, Incident, Operation, Result, Telemetry, UserId};
 
 use crate::names::{EVENTS, INCIDENTS, NONE, OPERATIONS, OTHER, reasons};
 use crate::series::{Series, Source};
@@ -87,6 +87,10 @@ impl AuditBackend for MetricsAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn erase(&self, _: &UserId) -> Result<u64> {
+        Ok(0)
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {

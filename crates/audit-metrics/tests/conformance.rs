@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use session_manager_audit_metrics::MetricsAudit;
-use session_manager_core::{AuditBackend, AuditEvent, Result};
+use session_manager_core::{AuditBackend, AuditEvent, Result, UserId};
 use session_manager_testkit::audit_conformance;
 use session_manager_testkit::conformance::audit::AuditProbe;
 
@@ -24,6 +24,10 @@ impl AuditBackend for Counted {
         self.0.flush().await
     }
 
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        AuditBackend::erase(&self.0, person).await
+    }
+
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         self.0.maintenance()
     }
@@ -36,4 +40,4 @@ impl AuditProbe for Counted {
     }
 }
 
-audit_conformance!(metrics, async || Counted::default(), lacking = [ReadBack, Once, Verbatim]);
+audit_conformance!(metrics, async || Counted::default(), lacking = [ReadBack, Once, Verbatim, Erasure]);

@@ -30,6 +30,13 @@ pub trait AuditBackend: Send + Sync + fmt::Debug {
     /// Returns when everything recorded so far is as safe as the sink can make it.
     async fn flush(&self) -> Result<()>;
 
+    /// Erases what tells of a person, and says how many events that were; zero where it holds nothing, or cannot take anything back as a log
+    /// cannot.
+    ///
+    /// # Behaviour
+    /// Events stay, with what happened, when, and to which session; what names the person or comes from them goes. Repeating it is harmless.
+    async fn erase(&self, person: &UserId) -> Result<u64>;
+
     /// The background work, where there is any: a future that runs until it is dropped.
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>>;
 }
@@ -50,6 +57,10 @@ impl AuditBackend for NoopAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn erase(&self, _: &UserId) -> Result<u64> {
+        Ok(0)
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {

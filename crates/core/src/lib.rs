@@ -41,9 +41,9 @@ pub use epoch::{Admission, Epoch, Epochs, GlobalEpoch, Stamp};
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use id::{SessionId, SessionKey};
 pub use manager::{
-    AfterCommit, Authenticated, Created, Introspection, NewSession, Presence, RefreshReplay, Refreshed, RequestContext,
-    Rotated, Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder, SessionPage, SessionView,
-    Verification,
+    AfterCommit, Authenticated, Created, Forgotten, Introspection, NewSession, Presence, RefreshReplay, Refreshed,
+    RequestContext, Rotated, Rotation, ScopedManager, SessionChange, SessionManager, SessionManagerBuilder,
+    SessionPage, SessionView, Verification,
 };
 pub use policy::{FieldLimits, IpRecording, PolicyOverrides, SessionPolicy};
 pub use possession::{Possession, PossessionVerifier, PresentedProof};
@@ -52,6 +52,6 @@ pub use session::{Authentication, Binding, ExternalId, Session};
 pub use snapshot::{EpochTracking, LivePolicy, SessionRecord, Snapshot, State};
 pub use storage::SessionStorage;
 pub use suspicion::{Evidence, Occasion, SuspicionAction, SuspicionRule};
-pub use telemetry::{Incident, NoopTelemetry, Operation, Telemetry};
+pub use telemetry::{Incident, NoopTelemetry, OPERATION_TARGET, Operation, Telemetry};
 pub use token::{Token, TokenKind};
 pub use user::{Locator, Shard, UserId};

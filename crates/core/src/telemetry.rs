@@ -5,6 +5,21 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 
+/// The target of the spans of operations, for filters: `session_manager::operation=debug`.
+///
+/// Every operation of a [`SessionManager`](crate::SessionManager) is one span of level `DEBUG` named `session_manager`, with these fields:
+///
+/// | field | value |
+/// |---|---|
+/// | `operation` | [`Operation::as_str`] |
+/// | `result` | `ok` or [`ErrorKind::as_str`]; absent when the caller gave up |
+/// | `otel.name` | `session_manager.` and the operation, which `tracing-opentelemetry` makes the span's name |
+/// | `otel.kind` | `internal` |
+/// | `otel.status_code`, `error.type` | `ERROR` and [`ErrorKind::as_str`] for failures of the service; a refused token is none |
+///
+/// No token, address, user or session is ever a field. Operations inside a transaction of the application's have no span of their own.
+pub const OPERATION_TARGET: &str = "session_manager::operation";
+
 /// Is told of every operation of a manager, and of what was reported instead of failing one. Its work must be quick: it is called on the
 /// way of every request.
 pub trait Telemetry: Send + Sync + fmt::Debug {
@@ -91,6 +106,25 @@ impl Operation {
             Self::Touch => "touch",
             Self::Purge => "purge",
             Self::Check => "check",
+        }
+    }
+
+    /// The name of its span for OpenTelemetry: `session_manager.` and [`as_str`](Self::as_str).
+    pub(crate) const fn span_name(self) -> &'static str {
+        match self {
+            Self::Create => "session_manager.create",
+            Self::Authenticate => "session_manager.authenticate",
+            Self::Peek => "session_manager.peek",
+            Self::Refresh => "session_manager.refresh",
+            Self::Reauthenticate => "session_manager.reauthenticate",
+            Self::List => "session_manager.list",
+            Self::Get => "session_manager.get",
+            Self::Revoke => "session_manager.revoke",
+            Self::Rotate => "session_manager.rotate",
+            Self::Update => "session_manager.update",
+            Self::Touch => "session_manager.touch",
+            Self::Purge => "session_manager.purge",
+            Self::Check => "session_manager.check",
         }
     }
 }

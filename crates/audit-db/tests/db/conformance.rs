@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use session_manager_audit_db::{AuditQuery, AuditTable, Batching, ChainTable, DbAudit, IdEncoding};
-use session_manager_core::{AuditBackend, AuditEvent, Result};
+use session_manager_core::{AuditBackend, AuditEvent, Result, UserId};
 use session_manager_testkit::conformance::audit::{self, AuditAbility, AuditProbe, AuditSubject};
 
 use crate::fixture::{Fixture, Server};
@@ -47,6 +47,10 @@ impl<S: Server> AuditBackend for Probed<S> {
         self.sink.flush().await
     }
 
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        AuditBackend::erase(&self.sink, person).await
+    }
+
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         self.sink.maintenance()
     }
@@ -79,6 +83,7 @@ async fn suite<S: Server>(batching: Option<Batching>) {
         hostile_text_is_recorded_and_forges_nothing,
         concurrent_callers_lose_nothing,
         debug_text_names_nobody,
+        a_person_is_erased_and_nobody_else,
     );
 }
 

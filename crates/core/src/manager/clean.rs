@@ -24,6 +24,16 @@ const BATCH: u32 = 500;
 /// How often the background work cleans up.
 const INTERVAL: Duration = Duration::from_mins(1);
 
+/// What was removed of a user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Forgotten {
+    /// How many sessions.
+    pub sessions: u64,
+    /// In how many audit events the user was named; an event that two sinks hold counts twice.
+    pub events: u64,
+}
+
 impl Scope<'_> {
     pub(super) async fn delete(&self, owner: Option<&UserId>, key: SessionKey, context: &RequestContext) -> Result<()> {
         let not_found = || Error::new(ErrorKind::NotFound, "delete");
@@ -54,16 +64,30 @@ impl Scope<'_> {
         Ok(purged)
     }
 
-    pub(super) async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<u64> {
+    pub(super) async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<Forgotten> {
         self.revoke_user(user, None, RevocationReason::ACCOUNT_DISABLED, context).await?;
-        let mut removed = 0_u64;
+        let mut forgotten = Forgotten::default();
         loop {
             let purged = self.storage.purge(&Purge::new(PurgeScope::User(user.clone()), BATCH, self.now())).await?;
-            removed = removed.saturating_add(u64::try_from(purged.sessions.len()).unwrap_or(u64::MAX));
+            let removed = u64::try_from(purged.sessions.len()).unwrap_or(u64::MAX);
+            forgotten.sessions = forgotten.sessions.saturating_add(removed);
             if !purged.more {
-                return Ok(removed);
+                break;
             }
         }
+        // Last: what was told of the end names the user too.
+        forgotten.events = self.erase(user).await?;
+        Ok(forgotten)
+    }
+
+    /// Erases the user from all sinks, or from those that joined the transaction.
+    async fn erase(&self, user: &UserId) -> Result<u64> {
+        let Some(transaction) = self.transaction else { return self.inner.erase(user).await };
+        let mut erased = 0_u64;
+        for sink in &transaction.joined {
+            erased = erased.saturating_add(sink.erase(user).await?);
+        }
+        Ok(erased)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::audit::{AuditBackend, AuditEvent, Delivery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::Session;
 use crate::telemetry::Incident;
+use crate::user::UserId;
 
 /// How many events are kept for a required sink that fails. They are lost with the process: no operation was acknowledged with them.
 const OWED: usize = 10_000;
@@ -126,5 +127,28 @@ impl Inner {
             }
         }
         failed.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Erases a user from what every sink holds and is owed. Tries each, whatever fails before it.
+    ///
+    /// # Errors
+    /// The first one's: what is not erased must not be taken for erased, whether the sink is required or not.
+    pub(super) async fn erase(&self, user: &UserId) -> Result<u64> {
+        let (mut erased, mut failed) = (0_u64, None);
+        for sink in &self.sinks {
+            let outcome = match sink.record(&[]).await {
+                Ok(()) => sink.backend.erase(user).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(events) => erased = erased.saturating_add(events),
+                Err(error) => {
+                    self.telemetry.incident(Incident::AuditSinkFailed);
+                    tracing::warn!(sink = sink.backend.name(), %error, "a user could not be erased from an audit sink");
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        failed.map_or(Ok(erased), Err)
     }
 }

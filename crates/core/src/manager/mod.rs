@@ -17,6 +17,7 @@ mod request;
 mod revoke;
 mod rotate;
 mod scope;
+mod spans;
 mod suspect;
 mod tokens;
 mod transaction;
@@ -28,7 +29,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::audit::SessionObserver;
 use crate::backend::SessionBackend;
@@ -39,7 +40,7 @@ use crate::enricher::SessionEnricher;
 use crate::epoch::Epochs;
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{SessionId, SessionKey};
 use crate::policy::SessionPolicy;
 use crate::possession::PossessionVerifier;
@@ -52,6 +53,7 @@ use crate::telemetry::{Operation, Telemetry};
 use crate::user::UserId;
 
 pub use builder::SessionManagerBuilder;
+pub use clean::Forgotten;
 pub use request::{
     Authenticated, Created, Introspection, NewSession, Presence, RefreshReplay, Refreshed, RequestContext, Rotated,
     Rotation, SessionChange, SessionPage, SessionView,
@@ -443,12 +445,15 @@ impl SessionManager {
         self.measure(Operation::Purge, self.scope().delete_expired(limit)).await
     }
 
-    /// Ends and removes everything stored of a user's sessions, and returns how many were removed. Audit sinks are the application's to
-    /// clean.
+    /// Ends and removes everything stored of a user's sessions, erases the user from the audit sinks, and says how much that was.
+    ///
+    /// # Behaviour
+    /// - Sinks that cannot take anything back, such as a log, keep what they have: see [`AuditBackend::erase`](crate::AuditBackend::erase).
+    /// - Inside a transaction, sinks are erased that joined it. What others are told after the commit names the user: erase them then.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`]; repeating it is safe.
-    pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<u64> {
+    /// [`ErrorKind::Unavailable`], also when a sink could not be erased that is not required; repeating it is safe.
+    pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<Forgotten> {
         self.measure(Operation::Purge, self.scope().forget(user, context)).await
     }
 
@@ -467,15 +472,6 @@ impl SessionManager {
     pub async fn flush(&self) -> Result<()> {
         self.0.write_activity().await;
         self.0.flush().await
-    }
-
-    async fn measure<T>(&self, operation: Operation, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let begun = self.0.measured.then(Instant::now);
-        let outcome = work.await;
-        if let Some(begun) = begun {
-            self.0.telemetry.operation(operation, outcome.as_ref().map(drop).map_err(Error::kind), begun.elapsed());
-        }
-        outcome
     }
 
     fn scope(&self) -> Scope<'_> {

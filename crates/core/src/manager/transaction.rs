@@ -7,7 +7,7 @@ use super::request::{
     Created, NewSession, Refreshed, RequestContext, Rotated, Rotation, SessionChange, SessionPage, SessionView,
 };
 use super::scope::{Pending, Scope, Transaction};
-use super::{Inner, SessionManager};
+use super::{Forgotten, Inner, SessionManager};
 use crate::audit::AuditBackend;
 use crate::control::RevocationReason;
 use crate::error::{Error, ErrorKind, Result};
@@ -168,7 +168,7 @@ impl ScopedManager<'_> {
     }
 
     /// See [`SessionManager::forget`].
-    pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<u64> {
+    pub async fn forget(&self, user: &UserId, context: &RequestContext) -> Result<Forgotten> {
         self.scope().forget(user, context).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use session_manager_core::{AuditBackend, AuditEvent, Result};
+use session_manager_core::{Actor, AuditBackend, AuditEvent, ClientInfo, Result, UserId};
 
 use crate::conformance::audit::AuditProbe;
 
@@ -49,6 +49,31 @@ impl AuditBackend for ReferenceAudit {
 
     async fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = Actor::User(person.clone());
+        let mut erased = 0;
+        for event in held.iter_mut() {
+            let (is_subject, acted) = (event.user_id.as_ref() == Some(person), event.actor == theirs);
+            if !is_subject && !acted {
+                continue;
+            }
+            erased += 1;
+            if acted || (is_subject && event.actor == Actor::System) {
+                event.client = ClientInfo::new();
+            }
+            if is_subject {
+                event.user_id = None;
+            }
+            if acted {
+                event.actor = Actor::System;
+            }
+            (event.reason, event.request_id) = (None, None);
+            event.details.clear();
+        }
+        Ok(erased)
     }
 
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {

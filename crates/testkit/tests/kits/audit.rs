@@ -13,7 +13,7 @@ use session_manager_testkit::{ReferenceAudit, audit_conformance};
 use crate::fails;
 
 audit_conformance!(reference, async || ReferenceAudit::new());
-audit_conformance!(nothing, async || NoopAudit, lacking = [ReadBack, Once, Verbatim]);
+audit_conformance!(nothing, async || NoopAudit, lacking = [ReadBack, Once, Verbatim, Erasure]);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
@@ -26,6 +26,7 @@ enum Fault {
     Replaced,
     Talkative,
     Silent,
+    Unerased,
 }
 
 /// A sink with one fault.
@@ -93,6 +94,13 @@ impl AuditBackend for Broken {
         Ok(())
     }
 
+    async fn erase(&self, person: &UserId) -> Result<u64> {
+        match self.fault {
+            Fault::Unerased => Ok(1),
+            _ => self.sink.erase(person).await,
+        }
+    }
+
     fn maintenance(&self) -> Option<BoxFuture<'_, ()>> {
         None
     }
@@ -142,6 +150,7 @@ caught! {
     overwritten_by_another: Replaced by concurrent_callers_lose_nothing;
     talkative_debug: Talkative by debug_text_names_nobody;
     unreadable: Silent by every_field_is_recorded;
+    erased_by_word_only: Unerased by a_person_is_erased_and_nobody_else;
 }
 
 /// What a test names as lacking is forgiven, and nothing beside it.

@@ -37,6 +37,8 @@ pub enum AuditAbility {
     Once,
     /// Text reads back exactly as it was, not escaped or cut.
     Verbatim,
+    /// A person can be erased from what it holds, which a log cannot.
+    Erasure,
 }
 
 /// A sink and what it lacks.
@@ -212,6 +214,47 @@ pub async fn concurrent_callers_lose_nothing(subject: AuditSubject) {
     }
 }
 
+/// Who is erased is named by no event any more, nor is the client of what they did; every event stays, and those of others as they were.
+/// A sink that lacks [`AuditAbility::Erasure`] says that it has erased nothing.
+pub async fn a_person_is_erased_and_nobody_else(subject: AuditSubject) {
+    let person = UserId::parse("mallory-17").expect("a user id");
+    let other = UserId::parse("mallory-1").expect("a user id");
+    let acts = [
+        (Some(&person), Actor::User(person.clone())),
+        (Some(&other), Actor::User(other.clone())),
+        (Some(&other), Actor::User(person.clone())),
+        (Some(&person), Actor::Service("billing".to_owned())),
+        (None, Actor::System),
+    ];
+    let events = (1..).zip(acts).map(|(number, (user, actor))| {
+        let mut event = full(number, AuditKind::Revoked);
+        event.user_id = user.cloned();
+        event.details.insert("by".to_owned(), json!(actor.to_string()));
+        event.actor = actor;
+        event
+    });
+    let events: Vec<_> = events.collect();
+    subject.record(&events).await;
+    let erased = subject.sink.erase(&person).await.expect("the sink erases");
+    if !subject.has(AuditAbility::Erasure) {
+        assert_eq!(erased, 0, "a sink that cannot erase does not say that it has");
+        return;
+    }
+    assert_eq!(erased, 3);
+    assert_eq!(subject.sink.erase(&person).await.expect("the sink erases"), 0, "repeating it is harmless");
+    let Some(held) = subject.held().await else { return };
+    assert_eq!(ids(&held), ids(&events), "events stay");
+    assert_eq!((&held[1], &held[4]), (&events[1], &events[4]), "others are as they were");
+    for (before, after) in events.iter().zip(&held) {
+        let text = serde_json::to_string(after).expect("an event");
+        assert!(!text.contains(person.as_str()), "{text}");
+        assert_eq!((after.kind, after.at, after.session_id), (before.kind, before.at, before.session_id));
+    }
+    assert_eq!(held[0].client, ClientInfo::new(), "the client was the person's");
+    assert_eq!(held[2].user_id.as_ref(), Some(&other), "it happened to somebody else");
+    assert_eq!(held[3].actor, events[3].actor, "somebody else did it");
+}
+
 /// The `Debug` text of the sink names no session, user or client, also while it holds their events.
 pub async fn debug_text_names_nobody(subject: AuditSubject) {
     let event = full(1, AuditKind::Created);
@@ -231,7 +274,7 @@ pub async fn debug_text_names_nobody(subject: AuditSubject) {
 /// use session_manager_testkit::{ReferenceAudit, audit_conformance};
 ///
 /// audit_conformance!(in_memory, async || ReferenceAudit::new());
-/// audit_conformance!(nothing, async || NoopAudit, lacking = [ReadBack, Once, Verbatim]);
+/// audit_conformance!(nothing, async || NoopAudit, lacking = [ReadBack, Once, Verbatim, Erasure]);
 /// ```
 #[macro_export]
 macro_rules! audit_conformance {
@@ -254,7 +297,8 @@ macro_rules! audit_conformance {
                 flush_leaves_nothing_behind
                 hostile_text_is_recorded_and_forges_nothing
                 concurrent_callers_lose_nothing
-                debug_text_names_nobody
+                debug_text_names_nobody,
+                a_person_is_erased_and_nobody_else
             );
         }
     };
