@@ -45,7 +45,8 @@ pub struct Evidence<'a> {
     /// The client now, in the form in which a session keeps it: texts within the policy's limits, the address as far as it is recorded.
     /// So what is the same compares equal.
     pub client: &'a ClientInfo,
-    /// What the enrichers know of the client now: place and device. Empty for a refused token.
+    /// What the enrichers know of the client now: place and device. Of a client whose address and user agent are those of the sign-in it is
+    /// what was learnt then, with the session's attributes: enrichers are not asked at every request. Empty for a refused token.
     pub known: &'a Enrichment,
     /// When the user was last seen in the session.
     pub last_activity: Option<DateTime<Utc>>,
@@ -53,6 +54,13 @@ pub struct Evidence<'a> {
     pub rejections: u32,
     /// The present.
     pub now: DateTime<Utc>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Evidence without a session, activity or refused tokens; each may be set afterwards, as a rule's own tests do.
+    pub const fn new(occasion: Occasion, client: &'a ClientInfo, known: &'a Enrichment, now: DateTime<Utc>) -> Self {
+        Self { occasion, session: None, client, known, last_activity: None, rejections: 0, now }
+    }
 }
 
 /// What to do about a suspicion, mildest first.
@@ -65,4 +73,15 @@ pub enum SuspicionAction {
     StepUp,
     /// End the session.
     Revoke,
+}
+
+impl SuspicionAction {
+    /// A stable name, as the audit trail has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::StepUp => "step_up",
+            Self::Revoke => "revoke",
+        }
+    }
 }

@@ -35,7 +35,7 @@ const TOP_LEVEL: &[&str] = &[
 /// An adapter's folder is `<role>-<technology>`.
 const ROLES: &[&str] = &["backend", "storage", "audit", "enricher", "middleware"];
 /// The crates that are no adapters.
-const NO_ADAPTERS: &[&str] = &["core", "session-manager", "http", "testkit", "server"];
+const NO_ADAPTERS: &[&str] = &["core", "session-manager", "http", "suspicion", "testkit", "server"];
 
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "shared", "util", "utils"];

@@ -270,21 +270,14 @@ impl Scope<'_> {
         }
         if !self.inner.rules.is_empty() {
             let client = self.as_recorded(&context.client);
-            let (known, rejections) = (Enrichment::default(), noted.count);
-            let occasion = Occasion::Rejection;
-            let evidence = Evidence {
-                occasion,
-                session: None,
-                client: &client,
-                known: &known,
-                last_activity: None,
-                rejections,
-                now,
-            };
-            if let Some((_, rule)) = self.strictest(&evidence).await {
+            let known = Enrichment::default();
+            let mut evidence = Evidence::new(Occasion::Rejection, &client, &known, now);
+            evidence.rejections = noted.count;
+            for (_, rule) in self.raised(&evidence).await {
                 let mut happening =
                     Happening { event: self.event(AuditKind::Suspicious, Actor::System, context), session: None };
                 happening.event.reason = Some(rule.to_owned());
+                happening.event.details.insert("count".to_owned(), json!(noted.count));
                 self.emit_aside(vec![happening]).await;
             }
         }
