@@ -264,7 +264,7 @@ async fn no_secret_reaches_any_sink() {
         sqlx::query_scalar("SELECT seed FROM sessions").fetch_all(&scene.database.pool).await.unwrap();
     assert!(parts.len() >= scene.secrets.len() && !seeds.is_empty());
     for seed in seeds {
-        let hexed: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hexed = seed.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         parts.extend([URL_SAFE_NO_PAD.encode(&seed), hexed]);
     }
     let rows = scene.table.query(&AuditQuery::new().limit(1000)).await.unwrap().events;

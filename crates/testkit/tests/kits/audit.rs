@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use session_manager_core::{AuditBackend, AuditEvent, NoopAudit, Result};
+use session_manager_core::{AuditBackend, AuditEvent, NoopAudit, Result, UserId};
 use session_manager_testkit::conformance::audit::{self, AuditAbility, AuditProbe, AuditSubject};
 use session_manager_testkit::conformance::run_kit;
 use session_manager_testkit::{ReferenceAudit, audit_conformance};

@@ -215,7 +215,7 @@ pub async fn concurrent_callers_lose_nothing(subject: AuditSubject) {
 }
 
 /// Who is erased is named by no event any more, nor is the client of what they did; every event stays, and those of others as they were.
-/// A sink that lacks [`AuditAbility::Erasure`] says that it has erased nothing.
+/// A sink that lacks `AuditAbility::Erasure` says that it has erased nothing.
 pub async fn a_person_is_erased_and_nobody_else(subject: AuditSubject) {
     let person = UserId::parse("mallory-17").expect("a user id");
     let other = UserId::parse("mallory-1").expect("a user id");
@@ -297,8 +297,8 @@ macro_rules! audit_conformance {
                 flush_leaves_nothing_behind
                 hostile_text_is_recorded_and_forges_nothing
                 concurrent_callers_lose_nothing
-                debug_text_names_nobody,
                 a_person_is_erased_and_nobody_else
+                debug_text_names_nobody
             );
         }
     };
