@@ -1,4 +1,4 @@
-//! What a look-up takes: `cargo run --release -p session-manager-enricher-geoip --example cost -- DATABASE ADDRESS…`.
+//! What a look-up takes: `cargo run --release -p session-manager-enricher-geoip --example look_up -- DATABASE ADDRESS…`.
 
 #![allow(
     clippy::print_stdout,
