@@ -113,6 +113,24 @@ async fn what_suspicion_ended_vouches_for_nothing() {
 }
 
 #[tokio::test]
+async fn what_nobody_answered_vouches_for_nothing() {
+    let storage: Arc<dyn SessionStorage> = memory();
+    let history = History::new(storage.clone());
+    let bed = Bed::with(storage, |builder| {
+        let country = NewCountry::new().history(history).action(SuspicionAction::StepUp);
+        builder.enricher(Arc::new(Atlas)).rule(Arc::new(country))
+    });
+    sign_in(&bed, BERLIN, "laptop").await.unwrap();
+    let first = sign_in(&bed, TOKYO, "laptop").await.unwrap();
+    sign_in(&bed, TOKYO, "laptop").await.unwrap();
+    assert_eq!(raised(&bed), ["new_country", "new_country"]);
+    bed.pass(Duration::from_secs(1));
+    bed.manager.reauthenticate(first.snapshot.session.key(), &["otp"], None, &from(TOKYO, "laptop")).await.unwrap();
+    sign_in(&bed, TOKYO, "laptop").await.unwrap();
+    assert!(raised(&bed).is_empty(), "the user has answered");
+}
+
+#[tokio::test]
 async fn a_step_up_frees_the_place() {
     let bed = Bed::with(memory(), |builder| builder.enricher(Arc::new(Atlas)).rule(Arc::new(ImpossibleTravel::new())));
     let hour = Duration::from_hours(1);

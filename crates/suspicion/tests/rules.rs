@@ -125,7 +125,22 @@ async fn who_answers_a_step_up_may_be_in_both_places() {
     for minutes in 6..20 {
         assert_eq!(judge(&rule, &phone, &somewhere(berlin()), minutes).await, None, "the way back is none");
         assert_eq!(judge(&rule, &laptop, &tunnel, minutes).await, None);
+        assert_eq!(judge(&rule, &phone, &tunnel, minutes).await, None, "the place is the user's");
     }
+}
+
+/// To sign in there again answers nothing: it is what a thief of the password would do.
+#[tokio::test]
+async fn another_sign_in_from_there_is_raised_as_well() {
+    let rule = ImpossibleTravel::new();
+    let (mut one, mut other) = (session(1), session(2));
+    (one.location, other.location) = (Some(tokyo()), Some(tokyo()));
+    let mut home = session(3);
+    home.location = Some(berlin());
+    assert_eq!(sign_in(&rule, &home, 0).await, None);
+    (one.authentication.at, other.authentication.at) = (at(2), at(4));
+    assert_eq!(sign_in(&rule, &one, 2).await, Some(SuspicionAction::StepUp));
+    assert_eq!(sign_in(&rule, &other, 4).await, Some(SuspicionAction::StepUp));
 }
 
 fn device(browser: &str, version: &str, os: &str) -> Enrichment {
@@ -176,13 +191,14 @@ async fn another_network_is_raised_when_it_lasts() {
     assert_eq!(used("203.0.113.200", None, 0).await, None, "the same range");
     assert_eq!(used("::ffff:203.0.113.9", None, 1).await, None, "the same range, mapped");
     assert_eq!(used("2001:db8::1", None, 2).await, None, "the other protocol");
-    for minutes in 3..30 {
+    assert_eq!(used("2001:db8::2", None, 20).await, None);
+    for minutes in 20..50 {
         let address = format!("198.51.{minutes}.1");
         assert_eq!(used(&address, None, minutes).await, None, "a train: no range lasts");
     }
-    assert_eq!(used("198.51.100.1", None, 40).await, None);
-    assert_eq!(used("198.51.100.200", None, 45).await, Some(SuspicionAction::Record));
-    assert_eq!(used("198.51.100.3", None, 46).await, None);
+    assert_eq!(used("198.51.100.1", None, 60).await, None);
+    assert_eq!(used("198.51.100.200", None, 65).await, Some(SuspicionAction::Record));
+    assert_eq!(used("198.51.100.3", None, 66).await, None);
 }
 
 #[tokio::test]
