@@ -6,10 +6,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use session_manager_core::storage::SessionFilter;
 use session_manager_core::{
-    AuditKind, ClientInfo, ErrorKind, NewSession, Rejection, RequestContext, RevocationReason, SessionChange, State,
+    AuditKind, ClientInfo, Delivery, ErrorKind, NewSession, Rejection, RequestContext, RevocationReason, SessionChange,
+    State,
 };
 use session_manager_testkit::fault::{CountingStorage, Method};
 use session_manager_tests::bed::{Bed, firefox, memory, phone, user};
+use session_manager_tests::sink::RememberingSink;
 
 const GRACE: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
@@ -309,4 +311,22 @@ async fn a_user_can_be_forgotten() {
     bed.sink.fail(false);
     assert_eq!(bed.manager.forget(&user("bob"), &firefox()).await.unwrap().events, 3, "what was owed is erased too");
     assert!(bed.sink.events().iter().all(|event| event.user_id.is_none()));
+}
+
+#[tokio::test]
+async fn a_sink_that_nobody_requires_is_erased_too() {
+    let other = Arc::new(RememberingSink::named("other"));
+    let given = other.clone();
+    let bed = Bed::with(memory(), |builder| builder.audit(given, Delivery::BestEffort));
+    bed.sign_in("alice").await;
+    other.fail(true);
+    let error = bed.manager.forget(&user("alice"), &firefox()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "what is not erased is not called erased");
+    other.fail(false);
+    assert_eq!(
+        bed.manager.forget(&user("alice"), &firefox()).await.unwrap().events,
+        1,
+        "its creation: it missed the end"
+    );
+    assert!(other.events().iter().all(|event| event.user_id != Some(user("alice"))));
 }

@@ -1,5 +1,5 @@
 //! Rules in a manager: what they know of earlier sessions, what is recorded, what is done, and what it costs.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap is a failed test")]
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 use session_manager_core::{
     AuditEvent, AuditKind, ClientInfo, Created, Enrichment, ErrorKind, IpRecording, Location, NewSession,
     RequestContext, Result, RevocationReason, Session, SessionEnricher, SessionObserver, SessionPolicy, SessionStorage,
@@ -128,6 +129,25 @@ async fn what_nobody_answered_vouches_for_nothing() {
     bed.manager.reauthenticate(first.snapshot.session.key(), &["otp"], None, &from(TOKYO, "laptop")).await.unwrap();
     sign_in(&bed, TOKYO, "laptop").await.unwrap();
     assert!(raised(&bed).is_empty(), "the user has answered");
+}
+
+/// The mildest is asked first, and the strictest is done.
+#[tokio::test]
+async fn every_rule_is_recorded_and_the_strictest_is_done() {
+    let bed = Bed::with(memory(), |builder| {
+        let country = NewCountry::new().lasting(Duration::ZERO);
+        let travel = ImpossibleTravel::new().action(SuspicionAction::Revoke);
+        builder.enricher(Arc::new(Atlas)).rule(Arc::new(country)).rule(Arc::new(travel))
+    });
+    let created = sign_in(&bed, BERLIN, "laptop").await.unwrap();
+    bed.sink.clear();
+    let error = bed.manager.authenticate(created.tokens.access.expose(), &from(TOKYO, "laptop")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded(State::Revoked));
+    let events = bed.sink.events();
+    let told: Vec<_> = events.iter().map(|event| (event.reason.as_deref(), event.details.get("action"))).collect();
+    assert_eq!(told.len(), 3, "and the end: {told:?}");
+    assert_eq!(told[0], (Some("new_country"), Some(&json!("record"))));
+    assert_eq!(told[1], (Some("impossible_travel"), Some(&json!("revoke"))));
 }
 
 #[tokio::test]
