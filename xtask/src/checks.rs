@@ -114,6 +114,8 @@ pub(crate) fn markdown(root: &Path) -> Outcome {
 
 /// Licences, bans and sources. Not the advisories: their database is not a package of a registry.
 pub(crate) fn deny(root: &Path) -> Outcome {
+    // The fuzz targets have a workspace of their own, which no other check resolves.
+    Program::cargo(root).args(["fetch", "--quiet", "--locked", "--manifest-path=tests/fuzz/Cargo.toml"]).run()?;
     Program::new(tools::DENY.path(root)?, root)
         .args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
         .run()

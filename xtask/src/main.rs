@@ -46,7 +46,7 @@ Usage: cargo xtask <task>
                   into target/interop)
   fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
                   `--seconds N` for each target (60), `--runs N` instead, and names of targets
-  deny            licences, banned crates and sources of all dependencies
+  deny            licences, banned crates, sources and lock files of all dependencies
   nightly-checks  what is too slow or too unstable for `ci`: every pair of features, and the oldest
                   dependencies that the manifests allow, and every fuzz target for ten minutes (needs a
                   nightly toolchain). Miri and semver checks join it with the crates they are for.
