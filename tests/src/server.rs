@@ -157,6 +157,13 @@ pub fn run_to_exit(data: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     (status.code(), told)
 }
 
+/// Runs a command of the server's program to its end: its exit code, and what it wrote to standard output and to standard error.
+pub fn run_to_end(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(data, arguments).output().expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments).stdin(Stdio::null());

@@ -17,6 +17,8 @@ use crate::passwords::Passwords;
 use crate::sessions::Sessions;
 
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
+const MARK_EVERY: Duration = Duration::from_mins(1);
+const FOLD_EVERY: Duration = Duration::from_secs(5);
 const CLEAN_BATCH: u32 = 1000;
 
 /// The running service. Cheap to clone.
@@ -130,7 +132,26 @@ impl App {
     pub(crate) fn maintenance(&self) -> impl Future<Output = ()> + Send + 'static {
         let (sessions, app) = (self.sessions().manager().maintenance(), self.clone());
         async move {
-            futures_util::future::join(sessions, app.clean_accounts()).await;
+            futures_util::future::join4(sessions, app.clean_accounts(), app.fold_metrics(), app.mark_progress()).await;
+        }
+    }
+
+    /// Measurements wait in memory until they are folded into their histograms.
+    async fn fold_metrics(&self) {
+        let Some(metrics) = self.sessions().metrics() else { return };
+        loop {
+            self.clock().sleep(FOLD_EVERY).await;
+            metrics.run_upkeep();
+        }
+    }
+
+    /// So that a backup that is restored is told from the database that it replaces.
+    async fn mark_progress(&self) {
+        loop {
+            self.clock().sleep(MARK_EVERY).await;
+            if let Err(error) = self.data().mark.advance(self.now()).await {
+                tracing::warn!(%error, "the backup mark could not be moved on and will be tried again");
+            }
         }
     }
 

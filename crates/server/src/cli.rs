@@ -1,4 +1,4 @@
-//! The command line: `serve` (also without a word), `config print`, `config check`.
+//! The command line: `serve` (also without a word), and what operators do beside it.
 
 use std::path::PathBuf;
 
@@ -40,6 +40,25 @@ pub(crate) enum Command {
     /// Show or check the configuration without starting
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List and end sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// End sessions by raising an epoch: every token issued before is refused
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Search, check, export and shorten the audit trail (needs `audit.sinks` with `db`)
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Move to another storage
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Check everything that the service depends on; exit status 1 where something is wrong
+    Doctor(Output),
+    /// Print the completions of a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -48,6 +67,134 @@ pub(crate) enum ConfigCommand {
     Print,
     /// Say whether the configuration is valid; exit status 0 or 2
     Check,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Output {
+    /// JSON for scripts, one object a line, instead of a table for people
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List sessions, newest first: a user's, or everybody's
+    List {
+        /// E-mail address or id of the account
+        user: Option<String>,
+        /// Ended sessions too
+        #[arg(long)]
+        include_ended: bool,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End sessions by their ids, or all of a user's
+    Revoke {
+        /// Ids of sessions
+        #[arg(required_unless_present = "user")]
+        ids: Vec<String>,
+        /// All sessions of this account (e-mail address or id)
+        #[arg(long, conflicts_with = "ids")]
+        user: Option<String>,
+        /// For the audit trail
+        #[arg(long, default_value = "revoked_by_admin")]
+        reason: String,
+    },
+    /// Write every session as a line of JSON, without its secrets
+    Export,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Raise a user's epoch, or everybody's
+    Rotate {
+        /// The account (e-mail address or id)
+        #[arg(long, required_unless_present = "everybody", conflicts_with = "everybody")]
+        user: Option<String>,
+        /// Everybody
+        #[arg(long)]
+        everybody: bool,
+        /// For the audit trail
+        #[arg(long)]
+        reason: String,
+        /// How long everybody's sessions live on, at most 1h; without it they end at once
+        #[arg(long, default_value = "0s", requires = "everybody", value_parser = humantime::parse_duration)]
+        grace: std::time::Duration,
+    },
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct EventFilter {
+    /// Only about this account (e-mail address or id)
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Only about this session
+    #[arg(long)]
+    pub(crate) session: Option<String>,
+    /// Only of this kind (created, refreshed, revoked, …); may be given again
+    #[arg(long)]
+    pub(crate) kind: Vec<String>,
+    /// Only of this time (RFC 3339) or later
+    #[arg(long)]
+    pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only before this time (RFC 3339)
+    #[arg(long)]
+    pub(crate) until: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show events, newest first
+    Search {
+        #[command(flatten)]
+        filter: EventFilter,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Check every row of the chain; exit status 1 where it is broken
+    Verify {
+        /// The head that an earlier check printed
+        #[arg(long)]
+        head: Option<String>,
+    },
+    /// Write events as lines of JSON, oldest first
+    Export {
+        #[command(flatten)]
+        filter: EventFilter,
+    },
+    /// Remove events older than this; the chain goes on from a signed checkpoint
+    Purge {
+        /// For example 90d
+        #[arg(long, value_parser = humantime::parse_duration)]
+        older_than: std::time::Duration,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Copy every session from one storage to another; repeat it until nothing is written any more
+    #[command(after_help = "A storage is a kind, with its URL after an equals sign where it has one:\n\n  \
+        migrate storage --from sqlx --to redis=redis://127.0.0.1:6379\n\n\
+        An interrupted copy goes on where it was when it is called again with the same storages.")]
+    Storage {
+        /// KIND[=URL]: sqlx, redis, redis-cluster or redis-sentinel
+        #[arg(long)]
+        from: String,
+        /// KIND[=URL], as for --from
+        #[arg(long)]
+        to: String,
+        /// At most so many sessions a second
+        #[arg(long)]
+        per_second: Option<std::num::NonZeroU32>,
+    },
 }
 
 fn key_value(argument: &str) -> Result<(String, String), String> {

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use session_manager::factory::Suspicion;
 use session_manager_http::AddressHeader;
 
+pub(crate) use check::check;
 pub(crate) use load::load;
 pub(crate) use print::print;
 pub(crate) use sqlite::SqliteFile;
@@ -36,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) sessions: Sessions,
     pub(crate) policy: Policy,
     pub(crate) verification: Verification,
+    /// What is done about sessions that look wrong.
+    pub(crate) suspicion: Suspicion,
     pub(crate) http: Http,
     pub(crate) rate_limits: Switch,
     pub(crate) mail: Mail,
@@ -56,6 +60,7 @@ impl Default for Settings {
             sessions: Sessions::default(),
             policy: Policy::default(),
             verification: Verification::default(),
+            suspicion: Suspicion::default(),
             http: Http::default(),
             rate_limits: Switch::default(),
             mail: Mail::default(),
@@ -166,11 +171,20 @@ pub(crate) enum OnLimit {
     Unlimited,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Verification {
     #[serde(deserialize_with = "values::choice")]
     pub(crate) mode: VerificationMode,
+    /// How late a node may see, with `cached` or `feed`, what another node ended; also the age of a tiered storage's answers.
+    #[serde(with = "values::duration")]
+    pub(crate) max_age: Duration,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self { mode: VerificationMode::default(), max_age: Duration::from_secs(5) }
+    }
 }
 
 /// How an access token is checked against the storage.

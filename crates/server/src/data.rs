@@ -2,9 +2,11 @@
 
 mod database;
 mod lock;
+mod mark;
 
 use std::path::{Path, PathBuf};
 
+use session_manager_core::{Clock as _, SystemClock};
 use sqlx::SqlitePool;
 
 use crate::config::{Settings, SqliteFile};
@@ -12,6 +14,7 @@ use crate::exit::{StartError, reason};
 use crate::files;
 use crate::keys::Keys;
 use lock::FolderLock;
+pub(crate) use mark::BackupMark;
 
 /// An opened data folder. Dropping it releases the folder's lock.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Data {
     pub(crate) keys: Keys,
     /// Where mail is spooled; exists.
     pub(crate) mail: PathBuf,
+    /// Tells a database that was restored from a backup.
+    pub(crate) mark: BackupMark,
     /// Another server is using the folder too.
     pub(crate) shared: bool,
     _lock: FolderLock,
@@ -43,8 +48,12 @@ impl Data {
         let lock = FolderLock::acquire(folder).await?;
         let keys = Keys::load_or_create(&folder.join("keys"))?;
         let pool = database::open(database_file(settings)?).await?;
+        let mark = BackupMark::new(&pool, folder);
+        mark.advance(SystemClock.now()).await.map_err(|error| {
+            StartError::environment("the database cannot be written", error.to_string(), "Check the space on the disk.")
+        })?;
         let shared = lock.is_shared();
-        Ok(Self { pool, keys, mail, shared, _lock: lock.into_running() })
+        Ok(Self { pool, keys, mail, mark, shared, _lock: lock.into_running() })
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
             .filter(|name| !name.contains("-wal") && !name.contains("-shm"))
             .collect();
         names.sort();
-        assert_eq!(names, ["keys", "mail", "server.lock", "session-manager.sqlite3"]);
+        assert_eq!(names, ["backup-mark", "keys", "mail", "server.lock", "session-manager.sqlite3"]);
     }
 
     #[tokio::test]

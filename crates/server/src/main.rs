@@ -13,6 +13,7 @@ mod flows;
 mod json;
 mod keys;
 mod mail;
+mod operate;
 mod pages;
 mod passwords;
 mod problem;
@@ -51,13 +52,7 @@ fn run(cli: &Cli) -> Result<(), StartError> {
     match &cli.command {
         None | Some(Command::Serve) => {
             start_log();
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-                StartError::environment(
-                    "no threads can be started",
-                    error.to_string(),
-                    "Check the limits of the process.",
-                )
-            })?;
+            let runtime = runtime()?;
             let result = runtime.block_on(serve::run(settings));
             // A connection that did not end in time is cut off; nothing else is running.
             runtime.shutdown_background();
@@ -65,7 +60,17 @@ fn run(cli: &Cli) -> Result<(), StartError> {
         }
         Some(Command::Config(ConfigCommand::Print)) => print(&config::print(&settings)),
         Some(Command::Config(ConfigCommand::Check)) => print("the configuration is valid\n"),
+        Some(command) => {
+            start_log();
+            runtime()?.block_on(operate::run(command.clone(), settings))
+        }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Runtime::new().map_err(|error| {
+        StartError::environment("no threads can be started", error.to_string(), "Check the limits of the process.")
+    })
 }
 
 fn print(text: &str) -> Result<(), StartError> {

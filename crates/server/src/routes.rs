@@ -7,12 +7,14 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName};
 use serde_json::{Value, json};
 use session_manager_backend_jwt::VerifyingKey;
 use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
 
 use crate::api;
 use crate::app::App;
+use crate::config::Backend;
 use crate::pages;
 use crate::problem::Rejection;
 use crate::sessions::remember;
@@ -28,6 +30,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .merge(with_sessions)
         .fallback(not_found)
@@ -52,8 +55,17 @@ async fn ready(State(app): State<App>) -> Result<Json<Value>, Rejection> {
     Ok(Json(json!({ "status": "ready" })))
 }
 
-/// The public key of the access tokens (RFC 7517, RFC 8037), for other services that check them.
+/// What is counted and measured, in the text format of Prometheus.
+async fn metrics(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], String), Rejection> {
+    let Some(metrics) = app.sessions().metrics() else { return Err(not_found().await) };
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()))
+}
+
+/// The public key of the access tokens (RFC 7517, RFC 8037), for other services that check them. Reference tokens have none.
 async fn jwks(State(app): State<App>) -> Result<Json<Value>, Rejection> {
+    if app.settings().backend == Backend::Opaque {
+        return Ok(Json(json!({"keys": []})));
+    }
     let public = app.data().keys.access_public_key();
     let key = <[u8; 32]>::try_from(public).map_err(|_| ProblemType::Internal)?;
     let kid = VerifyingKey::ed25519(key).kid().to_owned();

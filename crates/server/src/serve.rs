@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::data::Data;
 use crate::exit::{StartError, reason};
+use crate::operate::doctor;
 use crate::routes;
 
 /// How long requests in flight may take to end after the signal.
@@ -38,6 +39,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let data = Data::open(&settings).await?;
     let app = App::new(settings, data, address, Arc::new(SystemClock)).await?;
     greeting::warn(&app, address);
+    doctor::warn_of_backup(&app).await;
     say(&format!("listening on http://{address}\n{}", greeting::quick_start(&app)));
     let maintenance = tokio::spawn(app.maintenance());
     serve(listener, routes::router(app.clone()), &app, signal).await;

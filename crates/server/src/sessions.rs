@@ -4,12 +4,18 @@ mod claims;
 mod cookies;
 mod parts;
 pub(crate) mod remember;
+mod schema;
+mod sentinel;
+mod stores;
 mod transaction;
 
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use session_manager::audit_db::DbAudit;
+use session_manager::factory::{AuditDatabase, SqlStorage, assemble};
 use session_manager_core::storage::Severity;
-use session_manager_core::{Clock, LocalBus, SessionManager};
+use session_manager_core::{Clock, SessionManager, SessionStorage};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
@@ -18,7 +24,8 @@ use session_manager_storage_sqlx::SqlxStorage;
 use sqlx::{Sqlite, SqlitePool};
 
 use crate::accounts::Accounts;
-use crate::config::{PublicUrl, Settings};
+use crate::config::{PublicUrl, SessionStorageKind, Settings};
+use crate::data::Data;
 use crate::exit::StartError;
 use crate::keys::Keys;
 
@@ -32,6 +39,8 @@ pub(crate) struct Sessions {
     manager: SessionManager,
     /// The storage as SQL, where it is: only that can join a transaction of the accounts.
     sql: Option<SqlxStorage<Sqlite>>,
+    audit: Option<Arc<DbAudit<Sqlite>>>,
+    metrics: Option<PrometheusHandle>,
     pool: SqlitePool,
     cookies: BrowserCookies,
     layer: SessionLayer,
@@ -41,7 +50,7 @@ impl Sessions {
     /// Puts the manager together and makes sure that its storage keeps what it promises.
     ///
     /// # Errors
-    /// A policy that makes no sense, and tables that do not fit.
+    /// A policy that makes no sense, tables that do not fit, and a server that cannot be reached.
     pub(crate) async fn new(
         settings: &Settings,
         public_url: &PublicUrl,
@@ -50,26 +59,40 @@ impl Sessions {
         accounts: &Accounts,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let (storage, sql) = parts::storage(settings, pool).map_err(|error| misfit(&error))?;
-        let mut builder = SessionManager::builder()
-            .storage(storage)
-            .backend(parts::backend(settings, keys, accounts).map_err(|error| misfit(&error))?)
-            .policy(parts::policy(&settings.policy))
-            .bus(Arc::new(LocalBus::new()))
-            .clock(clock)
-            // What `sessions.storage = memory` means is warned of at the start.
-            .allow_volatile(true);
-        for (sink, delivery) in parts::audit(settings) {
-            builder = builder.audit(sink, delivery);
-        }
-        let manager = builder.build().map_err(|error| misfit(&error))?;
+        let metrics = settings.metrics.enabled.then(|| PrometheusBuilder::new().build_recorder());
+        let render = metrics.as_ref().map(PrometheusRecorder::handle);
+        let resources = parts::resources(settings, pool, keys, accounts, clock, metrics.map(Arc::new))
+            .map_err(|error| misfit(&error))?;
+        let resources = stores::connect(settings, pool, resources).await?;
+        // The background work is asked of the manager when it is to begin.
+        let (made, _) = assemble(&parts::config(settings), resources).map_err(|error| misfit(&error))?;
+        let manager = made.manager;
+        let sql = match made.sql {
+            // Those of another database have no part in the accounts' transactions.
+            Some(SqlStorage::Sqlite(storage)) if settings.sessions.storage == SessionStorageKind::Sqlx => Some(storage),
+            _ => None,
+        };
+        let audit = match made.audit {
+            Some(AuditDatabase::Sqlite(audit)) => Some(audit),
+            _ => None,
+        };
         examine(&manager).await?;
         let cookies = BrowserCookies::new(public_url).map_err(|error| misfit(&error))?;
         let cross_site = CrossSitePolicy::new([public_url.as_str()]).map_err(|error| misfit(&error))?;
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, sql, pool: pool.clone(), cookies, layer })
+        Ok(Self { manager, sql, audit, metrics: render, pool: pool.clone(), cookies, layer })
+    }
+
+    /// What is counted and measured, in the text format of Prometheus; nothing where it is switched off.
+    pub(crate) fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.metrics.as_ref()
+    }
+
+    /// The audit table, where there is one.
+    pub(crate) fn audit(&self) -> Option<&DbAudit<Sqlite>> {
+        self.audit.as_deref()
     }
 
     /// The manager.
@@ -86,6 +109,17 @@ impl Sessions {
     pub(crate) fn layer(&self) -> SessionLayer {
         self.layer.clone()
     }
+}
+
+/// The storage that the settings name, by itself: for copying what is in it.
+///
+/// # Errors
+/// A server that cannot be reached.
+pub(crate) async fn storage(settings: &Settings, data: &Data) -> Result<Arc<dyn SessionStorage>, StartError> {
+    let resources = parts::bare_resources(&data.keys).map_err(|error| misfit(&error))?;
+    let resources = stores::connect(settings, &data.pool, resources).await?;
+    let (made, _) = assemble(&parts::bare_config(settings), resources).map_err(|error| misfit(&error))?;
+    Ok(made.storage)
 }
 
 /// Refuses to start on a storage that would break a promise.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use session_manager_http::{CrossSitePolicy, TrustedProxies};
 
-use super::{PublicUrl, Settings, SqliteFile};
+use super::{AuditSink, Backend, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile, VerificationMode};
 use crate::exit::StartError;
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// Checks the ranges and the relations of the values.
-pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
+pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
     let faults = faults(settings);
     if faults.is_empty() {
         return Ok(());
@@ -26,6 +26,7 @@ fn faults(settings: &Settings) -> Vec<Fault> {
     let public_url = settings.public_url.clone().or_else(|| PublicUrl::of_listener(settings.listen));
     let mut faults = ranges(settings, public_url.as_ref());
     faults.extend(refused(settings, public_url.as_ref()));
+    faults.extend(sessions(settings));
     faults
 }
 
@@ -59,6 +60,77 @@ fn ranges(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     rules.into_iter().filter(|rule| rule.1).map(|(key, _, why)| (key, why.to_owned())).collect()
 }
 
+/// Storage, backend and verification have to go together.
+fn sessions(settings: &Settings) -> Vec<Fault> {
+    use SessionStorageKind::{Memcached, Memory, Redis, RedisCluster, RedisSentinel, Sqlx, Tiered};
+
+    let (kind, mode) = (settings.sessions.storage, settings.verification.mode);
+    let url = settings.sessions.url.as_ref().map(SecretUrl::expose);
+    let starts = |schemes: &[&str]| {
+        url.is_none_or(|url| url.split(',').all(|one| schemes.iter().any(|scheme| one.trim().starts_with(scheme))))
+    };
+    let is_redis = matches!(kind, Redis | RedisCluster | RedisSentinel);
+    let is_sql = matches!(kind, Sqlx | Tiered);
+    let proves_itself = mode == VerificationMode::Feed || mode == VerificationMode::Stateless;
+    let age = settings.verification.max_age;
+    let rules = [
+        ("sessions.url", url.is_none() && (is_redis || kind == Memcached), "must say where this storage is"),
+        ("sessions.url", url.is_some() && kind == Memory, "is not for sessions in memory"),
+        ("sessions.url", is_redis && !starts(&["redis://"]), "must begin with redis://"),
+        (
+            "sessions.url",
+            is_sql && !starts(&["postgres://", "postgresql://", "mysql://", "mariadb://"]),
+            "must begin with postgres:// or mysql://; without it sessions are in the accounts' SQLite file",
+        ),
+        (
+            "sessions.url",
+            kind != RedisCluster && kind != RedisSentinel && url.is_some_and(|url| url.contains(',')),
+            "must be one URL",
+        ),
+        (
+            "sessions.cache_url",
+            settings.sessions.cache_url.is_some() && kind != Tiered,
+            "is for `sessions.storage` = tiered",
+        ),
+        (
+            "verification.mode",
+            mode == VerificationMode::Cached && kind != Tiered,
+            "= cached needs `sessions.storage` = tiered",
+        ),
+        (
+            "verification.mode",
+            proves_itself && settings.backend == Backend::Opaque,
+            "= feed or stateless needs `backend` = jwt",
+        ),
+        (
+            "verification.mode",
+            mode == VerificationMode::Feed && kind == Memcached,
+            "= feed needs another `sessions.storage` than memcached",
+        ),
+        (
+            "verification.max_age",
+            age < Duration::from_millis(100) || age > Duration::from_mins(10),
+            "must be 100ms to 10m",
+        ),
+        (
+            "audit.sinks",
+            settings.audit.sinks.contains(&AuditSink::Metrics) && !settings.metrics.enabled,
+            "= metrics needs `metrics.enabled` = true",
+        ),
+        (
+            "suspicion.new_country",
+            settings.suspicion.new_country.is_some() && settings.geoip.city.is_none(),
+            "needs the file of `geoip.city`",
+        ),
+        (
+            "suspicion.impossible_travel",
+            settings.suspicion.impossible_travel.is_some() && settings.geoip.city.is_none(),
+            "needs the file of `geoip.city`",
+        ),
+    ];
+    rules.into_iter().filter(|rule| rule.1).map(|(key, _, why)| (key, why.to_owned())).collect()
+}
+
 /// What the parts that are made of the values would refuse at the start.
 fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     let proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string));
@@ -75,6 +147,8 @@ fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Options;
+    use crate::config::load::{Environment, load};
 
     type Change = fn(&mut Settings);
 
@@ -104,6 +178,40 @@ mod tests {
             change(&mut settings);
             let keys: Vec<_> = faults(&settings).into_iter().map(|fault| fault.0).collect();
             assert_eq!(keys, [key]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_named() {
+        for (settings, keys) in [
+            (&["sessions.storage=redis"][..], &["sessions.url"][..]),
+            (&["sessions.storage=memcached"], &["sessions.url"]),
+            (&["sessions.storage=memory", "sessions.url=redis://a"], &["sessions.url"]),
+            (&["sessions.storage=redis", "sessions.url=postgres://a/b"], &["sessions.url"]),
+            (&["sessions.storage=redis", "sessions.url=redis://a,redis://b"], &["sessions.url"]),
+            (&["sessions.storage=redis-cluster", "sessions.url=redis://a,redis://b"], &[]),
+            (&["sessions.url=sqlite:x.db"], &["sessions.url"]),
+            (&["sessions.url=mariadb://a/b"], &[]),
+            (&["sessions.cache_url=redis://a"], &["sessions.cache_url"]),
+            (&["sessions.storage=tiered", "sessions.cache_url=redis://a"], &[]),
+            (&["verification.mode=cached"], &["verification.mode"]),
+            (&["verification.mode=cached", "sessions.storage=tiered"], &[]),
+            (&["verification.mode=feed", "backend=opaque"], &["verification.mode"]),
+            (&["verification.mode=stateless", "backend=opaque"], &["verification.mode"]),
+            (&["verification.mode=feed", "sessions.storage=memcached", "sessions.url=a:1"], &["verification.mode"]),
+            (&["verification.max_age=1ms"], &["verification.max_age"]),
+            (&["audit.sinks=metrics"], &["audit.sinks"]),
+            (&["audit.sinks=metrics", "metrics.enabled=true"], &[]),
+            (&["suspicion.new_country=record"], &["suspicion.new_country"]),
+            (&["suspicion.impossible_travel=revoke"], &["suspicion.impossible_travel"]),
+            (&["suspicion.device_change=step-up"], &[]),
+        ] {
+            let set = settings.iter().filter_map(|pair| pair.split_once('='));
+            let set = set.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            let options = Options { set, ..Options::default() };
+            let message = load(&options, Environment::new()).map_or_else(|error| error.to_string(), |_| String::new());
+            assert_eq!(message.is_empty(), keys.is_empty(), "{settings:?}: {message}");
+            assert!(keys.iter().all(|key| message.contains(&format!("`{key}`"))), "{settings:?}: {message}");
         }
     }
 

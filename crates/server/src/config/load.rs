@@ -7,7 +7,7 @@ use std::path::Path;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::{Settings, availability, check, print};
+use super::{Settings, availability, print};
 use crate::cli::Options;
 use crate::exit::{StartError, reason};
 
@@ -22,7 +22,7 @@ pub(crate) fn load(options: &Options, environment: Environment) -> Result<Settin
     let merged = merge(options, environment)?;
     refuse_unknown_keys(&merged)?;
     let settings: Settings = serde_path_to_error::deserialize(merged).map_err(|error| bad_value(&error))?;
-    check::check(&settings)?;
+    super::check(&settings)?;
     availability::check(&settings)?;
     Ok(settings)
 }

@@ -58,7 +58,8 @@ mod tests {
             http.trusted_proxies listen mail.spool mail.transport metrics.enabled policy.absolute_lifetime policy.access_token_lifetime \
             policy.idle_timeout policy.max_sessions policy.on_limit policy.refresh_grace policy.step_up_max_age \
             policy.touch_interval public_url rate_limits.enabled sessions.cache_url sessions.storage sessions.url \
-            verification.mode";
+            suspicion.device_change suspicion.impossible_travel suspicion.network_change suspicion.new_country suspicion.new_device \
+            suspicion.rejected_tokens verification.max_age verification.mode";
         assert_eq!(
             keys().iter().map(String::as_str).collect::<Vec<_>>(),
             contract.split_whitespace().collect::<Vec<_>>()

@@ -14,9 +14,12 @@ use crate::exit::{StartError, reason};
 use crate::files;
 
 /// Our migrations, oldest first. A released one is never changed: its checksum is in the databases.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "sessions", include_str!("../../migrations/0002_sessions.sql")),
+    (5, "session feed", include_str!("../../migrations/0005_session_feed.sql")),
+    (6, "audit", include_str!("../../migrations/0006_audit.sql")),
+    (7, "backup mark", include_str!("../../migrations/0007_backup_mark.sql")),
 ];
 
 /// WAL lets readers go on beside the one writer; more connections than this only wait for the disk.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use session_manager_core::storage::OnLimit;
 use session_manager_storage_sqlx::reference_ddl;
-use sqlx::Sqlite;
+use sqlx::{MySql, Postgres, Sqlite};
 
-use super::parts;
+use super::{parts, schema};
 use crate::app::App;
 use crate::config::{self, SessionStorageKind, Settings};
 use crate::data::Data;
@@ -22,14 +22,24 @@ fn settings(folder: &std::path::Path) -> Settings {
     Settings { data: folder.to_owned(), ..Settings::default() }
 }
 
+/// The statements of a migration, without comments, whatever their layout.
+fn statements(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with("--")).flat_map(str::split_whitespace).collect()
+}
+
 #[test]
-fn the_migration_is_the_reference_schema_of_the_mapping() {
-    let statements = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| !line.starts_with("--"));
-        lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
-    };
-    let migration = include_str!("../../migrations/0002_sessions.sql");
-    assert_eq!(statements(migration), statements(&reference_ddl::<Sqlite>(&parts::table()).unwrap()));
+fn the_migrations_are_the_reference_schemas_of_the_mappings() {
+    let sessions = reference_ddl::<Sqlite>(&parts::table()).unwrap();
+    assert_eq!(statements(include_str!("../../migrations/0002_sessions.sql")), statements(&sessions));
+    let with_feed = reference_ddl::<Sqlite>(&parts::table_with_feed()).unwrap();
+    let feed = with_feed.strip_prefix(&sessions).unwrap();
+    assert_eq!(statements(include_str!("../../migrations/0005_session_feed.sql")), statements(feed));
+    let events = session_manager::audit_db::reference_ddl::<Sqlite>(&parts::audit_table()).unwrap();
+    assert_eq!(statements(include_str!("../../migrations/0006_audit.sql")), statements(&events));
+    let native = reference_ddl::<Postgres>(&parts::native_table()).unwrap();
+    assert_eq!(statements(schema::POSTGRES.text()), statements(&native));
+    let native = reference_ddl::<MySql>(&parts::native_table()).unwrap();
+    assert_eq!(statements(schema::MYSQL.text()), statements(&native));
 }
 
 #[tokio::test]

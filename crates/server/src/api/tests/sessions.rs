@@ -45,7 +45,7 @@ async fn the_list_shows_each_session_and_no_secret() {
     ];
     assert_eq!(members, expected);
     assert_eq!((&this["is_current"], &other["is_current"]), (&json!(true), &json!(false)));
-    assert_eq!((&this["device_info"], &this["ip_address"]), (&json!("curl/8"), &json!("198.51.100.1")));
+    assert_eq!((&this["device_info"], &this["ip_address"]), (&json!("curl (bot)"), &json!("198.51.100.1")));
     assert_eq!((&other["device_info"], &other["ip_address"]), (&json!("Ann's phone"), &json!("2001:db8::1")));
 }
 
@@ -66,7 +66,9 @@ async fn pages_follow_one_another_and_filters_narrow() {
         query = format!("?limit=2&cursor={next}");
     }
     assert_eq!(found, expected);
-    for (query, count) in [("?device=unknown", 5), ("?device=phone", 0), ("?country=de", 0), ("?nothing=1", 5)] {
+    for (query, count) in
+        [("?device=bot", 5), ("?device=phone", 0), ("?device=unknown", 0), ("?country=de", 0), ("?nothing=1", 5)]
+    {
         assert_eq!(list(&bench, &first, query).await.expect(200).json["total_count"], count, "{query}");
     }
     list(&bench, &first, "?cursor=x").await.expect_problem(400, "invalid-cursor");

@@ -52,7 +52,7 @@ async fn devices_are_ended_one_by_one_the_others_and_all() {
     let client = || ClientInfo::new().agent(PHONE).named("Ann's phone").ip("203.0.113.9".parse().unwrap());
     let phone = service.session("ann@b.example", client()).await;
     let page = browser.get("/devices").await.body;
-    for text in ["2 active sessions", "Ann's phone", "Safari on iPhone", "203.0.113.9"] {
+    for text in ["2 active sessions", "Ann's phone", "Safari on iOS", "203.0.113.9"] {
         assert!(page.contains(text), "{text}");
     }
     assert!(page.find("This device").unwrap() < page.find("Ann's phone").unwrap(), "this device first");

@@ -1,0 +1,168 @@
+//! Opens what the sessions are kept in: the connections and pools that the library takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::Pool;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use session_manager::factory::{Database, Resources};
+use session_manager::storage_memcached::{PooledMemcached, Server};
+use session_manager::storage_redis::RedisBus;
+use session_manager::storage_sqlx::PgBus;
+use session_manager::{InvalidationBus, LocalBus};
+use sqlx::SqlitePool;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::postgres::PgPoolOptions;
+
+use super::parts;
+use super::schema;
+use super::sentinel::Primary;
+use crate::config::{SecretUrl, SessionStorageKind, Settings, VerificationMode};
+use crate::exit::StartError;
+
+/// How long anything may take that is asked of a server; a request waits no longer for it.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Connections to a database or cache server from this process.
+const CONNECTIONS: u32 = 16;
+/// Where nodes tell each other what ended.
+const CHANNEL: &str = "session-manager";
+
+/// Connects, and brings the tables of a database of the sessions' own up to date.
+pub(super) async fn connect(
+    settings: &Settings,
+    accounts: &SqlitePool,
+    resources: Resources,
+) -> Result<Resources, StartError> {
+    let url = settings.sessions.url.as_ref();
+    match settings.sessions.storage {
+        SessionStorageKind::Memory => Ok(resources.bus(Arc::new(LocalBus::new()))),
+        SessionStorageKind::Sqlx => sql(settings, accounts, resources).await,
+        SessionStorageKind::Tiered => {
+            let resources = sql(settings, accounts, resources).await?;
+            match &settings.sessions.cache_url {
+                Some(url) => {
+                    let (connection, bus) = single(url).await?;
+                    Ok(resources.redis_cache(connection).bus(bus))
+                }
+                None => Ok(resources),
+            }
+        }
+        SessionStorageKind::Redis => {
+            let (connection, bus) = single(required(url)?).await?;
+            Ok(resources.redis(connection).bus(bus))
+        }
+        SessionStorageKind::RedisCluster => cluster(required(url)?, resources).await,
+        SessionStorageKind::RedisSentinel => {
+            let primary = Primary::new(required(url)?.expose(), LIMIT).map_err(unusable)?;
+            let subscriber = primary.clone();
+            let subscribe = move || {
+                let subscriber = subscriber.clone();
+                async move { subscriber.subscribe().await }
+            };
+            let bus = RedisBus::new(primary.clone(), CHANNEL, subscribe).map_err(unusable)?;
+            Ok(resources.redis(primary).bus(Arc::new(bus)))
+        }
+        SessionStorageKind::Memcached => {
+            let url = required(url)?.expose();
+            let address = url.strip_prefix("memcached://").unwrap_or(url).trim_end_matches('/');
+            let size = usize::try_from(CONNECTIONS).unwrap_or(usize::MAX);
+            let pool = Pool::builder(Server::new(address))
+                .max_size(size)
+                .runtime(deadpool::Runtime::Tokio1)
+                .wait_timeout(Some(LIMIT))
+                .create_timeout(Some(LIMIT))
+                .recycle_timeout(Some(LIMIT))
+                .build()
+                .map_err(unusable)?;
+            // Nothing tells other nodes: every read is of memcached itself.
+            Ok(resources.memcached(PooledMemcached::new(pool).command_timeout(LIMIT)).bus(Arc::new(LocalBus::new())))
+        }
+    }
+}
+
+/// The configuration was checked for it.
+fn required(url: Option<&SecretUrl>) -> Result<&SecretUrl, StartError> {
+    url.ok_or_else(|| unusable("`sessions.url` is missing"))
+}
+
+/// The accounts' own file, or a database of the sessions' own.
+async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Resources, StartError> {
+    let Some(url) = settings.sessions.url.as_ref().map(SecretUrl::expose) else {
+        // A row for each end is written only where somebody reads it.
+        let is_read = settings.verification.mode == VerificationMode::Feed;
+        let table = if is_read { parts::table_with_feed() } else { parts::table() };
+        return Ok(resources.session_table(table).database(accounts.clone()).bus(Arc::new(LocalBus::new())));
+    };
+    let resources = resources.session_table(parts::native_table());
+    if url.starts_with("postgres") {
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
+        let pool = pool.map_err(|error| unreachable(&error))?;
+        schema::POSTGRES.apply(&pool).await.map_err(|error| unreachable(&error))?;
+        let bus = PgBus::new(pool.clone(), CHANNEL).map_err(unusable)?;
+        return Ok(resources.database(Database::from(pool)).bus(Arc::new(bus)));
+    }
+    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
+    let pool = pool.map_err(|error| unreachable(&error))?;
+    schema::MYSQL.apply(&pool).await.map_err(|error| unreachable(&error))?;
+    Ok(resources.database(Database::from(pool)).bus(Arc::new(LocalBus::new())))
+}
+
+/// A connection that comes back by itself, and the bus over the same server.
+async fn single(url: &SecretUrl) -> Result<(ConnectionManager, Arc<dyn InvalidationBus>), StartError> {
+    let client = redis::Client::open(url.expose()).map_err(unusable)?;
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(LIMIT))
+        .set_response_timeout(Some(LIMIT))
+        .set_number_of_retries(2);
+    let connection =
+        ConnectionManager::new_with_config(client.clone(), config).await.map_err(|error| unreachable(&error))?;
+    let subscribe = move || {
+        let client = client.clone();
+        async move { client.get_async_pubsub().await }
+    };
+    let bus = RedisBus::new(connection.clone(), CHANNEL, subscribe).map_err(unusable)?;
+    Ok((connection, Arc::new(bus)))
+}
+
+async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Resources, StartError> {
+    let nodes: Vec<String> = url.expose().split(',').map(|one| one.trim().to_owned()).collect();
+    let client = ClusterClientBuilder::new(nodes.clone())
+        .connection_timeout(LIMIT)
+        .response_timeout(LIMIT)
+        .build()
+        .map_err(unusable)?;
+    let connection = client.get_async_connection().await.map_err(|error| unreachable(&error))?;
+    // What is published at one node is heard at every other.
+    let subscribe = move || {
+        let nodes = nodes.clone();
+        async move {
+            let mut last = None;
+            for node in nodes {
+                match redis::Client::open(node)?.get_async_pubsub().await {
+                    Ok(subscription) => return Ok(subscription),
+                    Err(error) => last = Some(error),
+                }
+            }
+            Err(last.unwrap_or_else(|| redis::RedisError::from((redis::ErrorKind::Io, "no node is known"))))
+        }
+    };
+    let bus = RedisBus::cluster(connection.clone(), CHANNEL, subscribe).map_err(unusable)?;
+    Ok(resources.redis_cluster(connection).bus(Arc::new(bus)))
+}
+
+fn unreachable(error: &dyn std::error::Error) -> StartError {
+    StartError::environment(
+        "the storage of the sessions cannot be reached",
+        error.to_string(),
+        "Start it, or correct `sessions.url` or `sessions.cache_url`.",
+    )
+}
+
+fn unusable(why: impl std::fmt::Display) -> StartError {
+    StartError::config(
+        "the storage of the sessions cannot be used",
+        why.to_string(),
+        "Correct `sessions.storage`, `sessions.url` or `sessions.cache_url`.",
+    )
+}

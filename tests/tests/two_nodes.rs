@@ -1,0 +1,287 @@
+//! Two servers as one service: every storage of the sessions, with each request going to the other node, a node that is killed, and storages
+//! that go away and come back.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use session_manager_services::{MariaDb, Memcached, Postgres, Redis, RedisCluster, RedisSentinel};
+use session_manager_tests::client::{Client, Tokens};
+use session_manager_tests::server::{Server, run_to_exit};
+
+const EMAIL: &str = "ann@example.org";
+const PASSWORD: &str = "Correct-Horse-7";
+/// The bound of the modes that have one, and the time that a bus may take.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// A failover, a restart: nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn start(data: &Path, settings: &[String]) -> Server {
+    let mut arguments = Vec::new();
+    for setting in settings {
+        arguments.extend(["--set", setting.as_str()]);
+    }
+    Server::start(data, &arguments)
+}
+
+fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < limit, "{what}: not within {limit:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    begin.elapsed()
+}
+
+fn registered(a: &Server, b: &Server) -> (Client, Client) {
+    let (phone, laptop) = (a.client("Phone/1.0"), b.client("Laptop/2.0"));
+    phone.post("/auth/register", json!({"email": EMAIL, "password": PASSWORD, "name": "Ann"})).expect(201);
+    laptop.post("/auth/verify-email", json!({"token": a.mailed_token("/verify-email")})).expect(200);
+    (phone, laptop)
+}
+
+/// How late a node may see what another ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    AtOnce,
+    Within(Duration),
+}
+
+/// The life of two sessions, each step at the other node than the one before it.
+fn as_one(settings: &[String], seen: Seen) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (a, b) = (start(&data, settings), start(&data, settings));
+    let (phone, laptop) = registered(&a, &b);
+    let first = phone.login(EMAIL, PASSWORD);
+    let second = laptop.login(EMAIL, PASSWORD);
+
+    for (client, current) in [(&phone, &second), (&laptop, &first)] {
+        let listed = client.get("/auth/sessions", &current.access).expect(200);
+        assert_eq!(listed.json["total_count"], 2, "{}", listed.text);
+        let mut agents: Vec<_> =
+            listed.json["sessions"].as_array().unwrap().iter().map(|one| &one["ip_address"]).collect();
+        agents.dedup();
+        assert_eq!(agents, [&json!("127.0.0.1")]);
+    }
+    let first = refreshed_once(&[phone.clone(), laptop.clone()], &first);
+
+    // The laptop's node ends the phone's session; the phone's node knows.
+    phone.get("/auth/me", &first.access).expect(200);
+    laptop.call("DELETE", &format!("/auth/sessions/{}", first.session), &second.access).expect(200);
+    let refuses = || phone.get("/auth/me", &first.access).status == 401;
+    match seen {
+        Seen::AtOnce => assert!(refuses(), "at once"),
+        Seen::Within(limit) => drop(wait_until("the end is seen", limit, refuses)),
+    }
+    phone.refresh(&first.refresh).expect_problem(401, ":revoked");
+    laptop.get("/auth/me", &second.access).expect(200);
+
+    // What was acknowledged outlives the node that did it.
+    let third = phone.login(EMAIL, PASSWORD);
+    a.kill();
+    laptop.get("/auth/me", &third.access).expect(200);
+    let third = laptop.refresh(&third.refresh).expect(200).tokens();
+    let listed = laptop.get("/auth/sessions", &third.access).expect(200);
+    assert_eq!(listed.json["total_count"], 2, "{}", listed.text);
+    let a = start(&data, settings);
+    let phone = a.client("Phone/1.0");
+    phone.get("/auth/me", &third.access).expect(200);
+    laptop.call("DELETE", "/auth/sessions/all/revoke", &second.access).expect(200);
+    for refresh in [&second.refresh, &third.refresh] {
+        phone.refresh(refresh).expect(401);
+    }
+    assert_eq!((a.stop(), b.stop()), (Some(0), Some(0)));
+}
+
+/// One refresh token, presented sixteen times at once at both nodes: one successor, and everybody has it.
+fn refreshed_once(clients: &[Client], tokens: &Tokens) -> Tokens {
+    let barrier = Barrier::new(16);
+    let answers: Vec<Tokens> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|index| {
+                let (client, barrier) = (&clients[index % clients.len()], &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    client.refresh(&tokens.refresh).expect(200).tokens()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.refresh == answers[0].refresh), "one successor");
+    answers[0].clone()
+}
+
+fn settings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|setting| (*setting).to_owned()).collect()
+}
+
+#[test]
+fn on_sqlite() {
+    as_one(&[], Seen::AtOnce);
+    as_one(&settings(&["backend=opaque", "audit.sinks=db,log"]), Seen::AtOnce);
+    as_one(&settings(&["verification.mode=feed"]), Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn on_postgres() {
+    let server = Postgres::start().unwrap();
+    let database = || format!("sessions.url={}", server.fresh_database().unwrap());
+    as_one(&[database()], Seen::AtOnce);
+    as_one(&[database(), "verification.mode=feed".to_owned()], Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn on_mariadb() {
+    let server = MariaDb::start().unwrap();
+    as_one(&[format!("sessions.url={}", server.fresh_database().unwrap())], Seen::AtOnce);
+}
+
+#[test]
+fn on_redis() {
+    let server = Redis::start().unwrap();
+    let url = format!("sessions.url={}", server.url());
+    as_one(&[url.clone(), "sessions.storage=redis".to_owned()], Seen::AtOnce);
+    let feed = "verification.mode=feed".to_owned();
+    as_one(&[url, "sessions.storage=redis".to_owned(), feed], Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn on_a_redis_cluster() {
+    let cluster = RedisCluster::start().unwrap();
+    let url = format!("sessions.url={}", cluster.urls().join(","));
+    as_one(&[url, "sessions.storage=redis-cluster".to_owned()], Seen::AtOnce);
+}
+
+#[test]
+fn on_memcached() {
+    let server = Memcached::start().unwrap();
+    as_one(&[format!("sessions.url={}", server.url()), "sessions.storage=memcached".to_owned()], Seen::AtOnce);
+}
+
+#[test]
+fn behind_a_cache_that_nodes_share() {
+    let (database, cache) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let url = || format!("sessions.url={}", database.fresh_database().unwrap());
+    let tiered = "sessions.storage=tiered".to_owned();
+    let cache = format!("sessions.cache_url={}", cache.url());
+    // Always: the database is read, whatever the cache remembers.
+    as_one(&[url(), tiered.clone(), cache.clone()], Seen::AtOnce);
+    let cached = "verification.mode=cached".to_owned();
+    as_one(&[url(), tiered.clone(), cache, cached.clone()], Seen::Within(MAX_AGE));
+    // Without a shared cache the nodes hear of each other by the database.
+    as_one(&[url(), tiered, cached], Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn stateless_tokens_live_until_they_expire_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&["verification.mode=stateless", "policy.access_token_lifetime=3s"]);
+    let (a, b) = (start(&folder.path().join("data"), &settings), start(&folder.path().join("data"), &settings));
+    let (phone, laptop) = registered(&a, &b);
+    let (first, second) = (phone.login(EMAIL, PASSWORD), laptop.login(EMAIL, PASSWORD));
+    laptop.call("DELETE", &format!("/auth/sessions/{}", first.session), &second.access).expect(200);
+    phone.refresh(&first.refresh).expect_problem(401, ":revoked");
+    // The leeway for clocks comes on top of the lifetime.
+    wait_until("it expires", Duration::from_secs(10), || phone.get("/auth/me", &first.access).status == 401);
+}
+
+#[test]
+fn through_a_failover_of_sentinel() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let url = servers
+        .sentinel_urls()
+        .iter()
+        .map(|url| format!("{url}?service={}", RedisSentinel::SERVICE))
+        .collect::<Vec<_>>()
+        .join(",");
+    let settings = [format!("sessions.url={url}"), "sessions.storage=redis-sentinel".to_owned()];
+    as_one(&settings, Seen::AtOnce);
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (a, b) = (start(&data, &settings), start(&data, &settings));
+    let (phone, laptop) = registered(&a, &b);
+    let before = phone.login(EMAIL, PASSWORD);
+    let ended = laptop.login(EMAIL, PASSWORD);
+    phone.call("DELETE", &format!("/auth/sessions/{}", ended.session), &before.access).expect(200);
+    let primary = servers.primary().unwrap();
+    servers.nodes()[primary].kill().unwrap();
+    let answer = phone.get("/auth/me", &before.access);
+    assert!(answer.status == 503 || answer.status == 200, "{}", answer.text);
+    servers.wait_for_primary_other_than(primary).unwrap();
+    for client in [&phone, &laptop] {
+        wait_until("it goes on at the new primary", PATIENCE, || client.get("/auth/me", &before.access).status == 200);
+        client.get("/auth/me", &ended.access).expect(401);
+    }
+    laptop.login(EMAIL, PASSWORD);
+}
+
+/// 503 with `Retry-After` while the storage is away, never 401; not ready; and recovery without a restart.
+fn away_and_back(settings: &[String], leave: impl FnOnce(), come_back: impl FnOnce()) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(&folder.path().join("data"), settings);
+    let (phone, _) = registered(&server, &server);
+    let tokens = phone.login(EMAIL, PASSWORD);
+    assert_eq!(phone.send("GET", "/ready", None, None).status, 200);
+
+    leave();
+    let refresh = json!({"refresh_token": tokens.refresh});
+    for (method, path, body) in
+        [("GET", "/api/v1/auth/me", None), ("POST", "/api/v1/auth/refresh", Some(&refresh)), ("GET", "/ready", None)]
+    {
+        let begin = Instant::now();
+        let answer = phone.send(method, path, body.is_none().then_some(tokens.access.as_str()), body);
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text);
+        assert!(answer.header("retry-after").is_some(), "{path}");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{path}: {:?}", begin.elapsed());
+    }
+    assert_eq!(phone.send("GET", "/health", None, None).status, 200, "it lives");
+
+    come_back();
+    wait_until("it recovers", PATIENCE, || phone.send("GET", "/ready", None, None).status == 200);
+    wait_until("it recovers", PATIENCE, || phone.get("/auth/me", &tokens.access).status == 200);
+    phone.refresh(&tokens.refresh).expect(200);
+}
+
+#[test]
+fn while_redis_is_paused() {
+    let server = RefCell::new(Redis::start().unwrap());
+    let settings = [format!("sessions.url={}", server.borrow().url()), "sessions.storage=redis".to_owned()];
+    away_and_back(&settings, || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
+}
+
+#[test]
+fn while_postgres_is_restarted() {
+    let server = RefCell::new(Postgres::start().unwrap());
+    let settings = [format!("sessions.url={}", server.borrow().fresh_database().unwrap())];
+    away_and_back(&settings, || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+}
+
+#[test]
+fn what_is_missing_at_the_start_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gone = Redis::start().unwrap();
+    let url = gone.url();
+    gone.stop().unwrap();
+    for (settings, code, words) in [
+        (vec!["sessions.storage=redis".to_owned()], 2, "`sessions.url`"),
+        (vec!["sessions.storage=redis".to_owned(), format!("sessions.url={url}")], 1, "cannot be reached"),
+        (vec!["verification.mode=cached".to_owned()], 2, "`verification.mode`"),
+        (vec!["sessions.url=redis://127.0.0.1:1".to_owned()], 2, "postgres://"),
+        (vec!["backend=opaque".to_owned(), "verification.mode=feed".to_owned()], 2, "`backend` = jwt"),
+    ] {
+        let mut arguments = Vec::new();
+        for setting in &settings {
+            arguments.extend(["--set", setting.as_str()]);
+        }
+        let (status, said) = run_to_exit(&folder.path().join("data"), &arguments);
+        assert_eq!(status, Some(code), "{said}");
+        assert!(said.contains(words), "{settings:?}: {said}");
+    }
+}
