@@ -9,10 +9,11 @@ use session_manager_core::Clock;
 
 use crate::accounts::{Accounts, AdminRule, DeviceKey};
 use crate::background::Background;
-use crate::config::{PublicUrl, Settings};
+use crate::config::{MailTransport, PublicUrl, Settings};
 use crate::data::Data;
-use crate::exit::StartError;
-use crate::mail::Mailer;
+use crate::exit::{StartError, reason};
+use crate::files;
+use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
 
@@ -55,7 +56,7 @@ impl App {
         let passwords = Passwords::new(parallel).await.map_err(|error| {
             StartError::environment("passwords cannot be hashed", error.to_string(), "Check memory and randomness.")
         })?;
-        let mailer = Mailer::new(data.mail.clone(), public_url.clone());
+        let mailer = mailer(&settings, &data, &public_url, &clock)?;
         let local = serves_this_machine_only(address, &public_url);
         let admins = AdminRule::new(settings.admin.email.clone(), local);
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
@@ -132,7 +133,14 @@ impl App {
     pub(crate) fn maintenance(&self) -> impl Future<Output = ()> + Send + 'static {
         let (sessions, app) = (self.sessions().manager().maintenance(), self.clone());
         async move {
-            futures_util::future::join4(sessions, app.clean_accounts(), app.fold_metrics(), app.mark_progress()).await;
+            futures_util::future::join5(
+                sessions,
+                app.clean_accounts(),
+                app.fold_metrics(),
+                app.mark_progress(),
+                app.hand_on_mail(),
+            )
+            .await;
         }
     }
 
@@ -155,6 +163,12 @@ impl App {
         }
     }
 
+    async fn hand_on_mail(&self) {
+        if let Some(outbox) = self.mailer().outbox() {
+            outbox.run().await;
+        }
+    }
+
     async fn clean_accounts(&self) {
         loop {
             self.clock().sleep(CLEAN_EVERY).await;
@@ -173,6 +187,30 @@ fn public_url(settings: &Settings, address: SocketAddr) -> Result<PublicUrl, Sta
         .clone()
         .or_else(|| PublicUrl::of_listener(address))
         .ok_or_else(|| StartError::config("there is no public URL", "none follows from the address", "Set public_url."))
+}
+
+/// To the spool folder, or through the outbox to a mail server.
+fn mailer(
+    settings: &Settings,
+    data: &Data,
+    public_url: &PublicUrl,
+    clock: &Arc<dyn Clock>,
+) -> Result<Mailer, StartError> {
+    let Some(url) = settings.mail.url.as_ref().filter(|_| settings.mail.transport == MailTransport::Smtp) else {
+        return Ok(Mailer::new(data.mail.clone(), public_url.clone()));
+    };
+    let folder = settings.data.join("outbox");
+    files::make_folder(&folder).map_err(|error| {
+        StartError::environment(
+            format!("the folder {} cannot be made", folder.display()),
+            reason(&error),
+            "Correct the permissions of the data folder.",
+        )
+    })?;
+    let outbox = Outbox::new(folder, url, Arc::clone(clock)).map_err(|why| {
+        StartError::config("`mail.url` cannot be used", why, "Write it like smtps://user:password@host.")
+    })?;
+    Ok(Mailer::over(public_url.clone(), outbox, settings.mail.from.clone()))
 }
 
 /// Listening on loopback alone does not say so: a proxy on this machine brings in strangers, and `public_url` is how it becomes known.

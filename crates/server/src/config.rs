@@ -222,6 +222,10 @@ pub(crate) struct Mail {
     pub(crate) transport: MailTransport,
     /// Folder of the spooled mail; without it `mail` in the data folder.
     pub(crate) spool: Option<PathBuf>,
+    /// The mail server: `smtps://[user:password@]host[:port]`, or `smtp://…?tls=required` for STARTTLS.
+    pub(crate) url: Option<SecretUrl>,
+    /// From whom letters are; without it `no-reply` at the host of `public_url`.
+    pub(crate) from: Option<EmailAddress>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

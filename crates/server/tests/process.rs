@@ -232,7 +232,7 @@ fn the_configuration_can_be_checked_and_printed_without_a_start() {
         (vec!["--set", "policy.max_session=1"], "unknown config key: `policy.max_session`"),
         (vec!["--set", "policy.max_sessions=x"], "bad value for config key `policy.max_sessions`"),
         (vec!["--set", "sessions.storage=redis"], "`sessions.url` must say where this storage is"),
-        (vec!["--set", "mail.transport=smtp"], "not in this version of session-manager-server: `mail.transport`"),
+        (vec!["--set", "mail.transport=smtp"], "`mail.url` must say where the mail server is"),
         (vec!["--set", "public_url=http://accounts.example.org"], "`public_url` must be https"),
         (vec!["--set", "http.trusted_proxies=0.0.0.0/0"], "`http.trusted_proxies` cannot be trusted"),
         (vec!["--set", "database.url=sqlite::memory:"], "`database.url` must name a file"),

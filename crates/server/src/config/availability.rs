@@ -1,6 +1,6 @@
 //! Values that are defined but that this version cannot serve: refused by name, never ignored.
 
-use super::{MailTransport, Settings};
+use super::Settings;
 use crate::exit::StartError;
 
 /// Refuses what the settings ask for and this version does not have.
@@ -25,7 +25,6 @@ fn missing(settings: &Settings) -> Vec<(&'static str, String)> {
             "anything but sqlite:PATH",
         ),
         ("rate_limits.enabled", settings.rate_limits.enabled, "true"),
-        ("mail.transport", settings.mail.transport == MailTransport::Smtp, "smtp"),
     ];
     rules.into_iter().filter(|rule| rule.1).map(|(key, _, value)| (key, value.to_owned())).collect()
 }

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use session_manager_http::{CrossSitePolicy, TrustedProxies};
+use url::Url;
 
-use super::{AuditSink, Backend, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile, VerificationMode};
+use super::{
+    AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile, VerificationMode,
+};
 use crate::exit::StartError;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -27,6 +30,7 @@ fn faults(settings: &Settings) -> Vec<Fault> {
     let mut faults = ranges(settings, public_url.as_ref());
     faults.extend(refused(settings, public_url.as_ref()));
     faults.extend(sessions(settings));
+    faults.extend(mail(settings));
     faults
 }
 
@@ -131,6 +135,23 @@ fn sessions(settings: &Settings) -> Vec<Fault> {
     rules.into_iter().filter(|rule| rule.1).map(|(key, _, why)| (key, why.to_owned())).collect()
 }
 
+/// Letters hold links that sign people in: they do not leave this machine in the clear.
+fn mail(settings: &Settings) -> Vec<Fault> {
+    let is_smtp = settings.mail.transport == MailTransport::Smtp;
+    let url = settings.mail.url.as_ref().map(|url| Url::parse(url.expose()));
+    let why = match url {
+        None => is_smtp.then_some("must say where the mail server is, like smtps://user:password@host"),
+        Some(Ok(url)) if url.scheme() == "smtps" => None,
+        Some(Ok(url)) if url.scheme() == "smtp" => {
+            let is_private = url.query_pairs().any(|(key, value)| key == "tls" && value == "required");
+            let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+            (!is_private && !is_here).then_some("must begin with smtps://, or end with ?tls=required")
+        }
+        Some(_) => Some("is no URL of SMTP; write it like smtps://user:password@host"),
+    };
+    why.map(|why| ("mail.url", why.to_owned())).into_iter().collect()
+}
+
 /// What the parts that are made of the values would refuse at the start.
 fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     let proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string));
@@ -205,6 +226,12 @@ mod tests {
             (&["suspicion.new_country=record"], &["suspicion.new_country"]),
             (&["suspicion.impossible_travel=revoke"], &["suspicion.impossible_travel"]),
             (&["suspicion.device_change=step-up"], &[]),
+            (&["mail.transport=smtp"], &["mail.url"]),
+            (&["mail.transport=smtp", "mail.url=smtps://user:hunter2@mail.example.org"], &[]),
+            (&["mail.transport=smtp", "mail.url=smtp://mail.example.org:587?tls=required"], &[]),
+            (&["mail.transport=smtp", "mail.url=smtp://mail.example.org"], &["mail.url"]),
+            (&["mail.transport=smtp", "mail.url=smtp://127.0.0.1:25"], &[]),
+            (&["mail.url=https://mail.example.org"], &["mail.url"]),
         ] {
             let set = settings.iter().filter_map(|pair| pair.split_once('='));
             let set = set.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();

@@ -8,34 +8,45 @@ use lettre::message::{Body, Mailbox, SinglePart};
 use lettre::{Address, Message};
 use uuid::Uuid;
 
-use super::{Letter, MailError, Recipient};
-use crate::config::PublicUrl;
+use super::{Inner, Letter, MailError, Recipient};
 
-/// The whole message with its headers.
-pub(super) fn format(
-    public_url: &PublicUrl,
+/// A message with its headers, and its envelope.
+#[derive(Debug)]
+pub(super) struct Composed {
+    pub(super) from: Address,
+    pub(super) to: Address,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The whole message.
+pub(super) fn compose(
+    Inner { public_url, sender, .. }: &Inner,
     recipient: &Recipient,
     letter: &Letter<'_>,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<Vec<u8>, MailError> {
+) -> Result<Composed, MailError> {
     let domain = public_url.domain().unwrap_or("localhost");
-    let sender = Address::new("no-reply", domain).map_err(|error| MailError::Message(error.into()))?;
-    let address = recipient
+    let from = match sender {
+        Some(sender) => sender.as_str().parse(),
+        None => Address::new("no-reply", domain),
+    };
+    let from = from.map_err(|error| MailError::Message(error.into()))?;
+    let to: Address = recipient
         .email
         .as_str()
         .parse()
         .map_err(|error: lettre::address::AddressError| MailError::Message(error.into()))?;
     let text = letter.text(public_url, &one_line(&recipient.name));
     let message = Message::builder()
-        .from(Mailbox::new(Some("Session Manager".to_owned()), sender))
-        .to(Mailbox::new(Some(one_line(&recipient.name)), address))
+        .from(Mailbox::new(Some("Session Manager".to_owned()), from.clone()))
+        .to(Mailbox::new(Some(one_line(&recipient.name)), to.clone()))
         .subject(letter.subject())
         .date(SystemTime::from(now))
         .message_id(Some(format!("<{}@{domain}>", id.simple())))
         .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(unbroken(&text)?))
         .map_err(|error| MailError::Message(error.into()))?;
-    Ok(message.formatted())
+    Ok(Composed { from, to, bytes: message.formatted() })
 }
 
 /// As 7bit where possible, otherwise 8bit, up to the 998 octets a line that RFC 5322 allows. The builder's own choice would be
