@@ -3,6 +3,8 @@
 mod account;
 mod answers;
 mod credentials;
+mod path;
+mod resets;
 mod sessions;
 mod sign_in;
 
@@ -78,6 +80,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Delete, "/auth/sessions/{session_id}", Authenticated, sessions::revoke),
         endpoint(Delete, "/auth/sessions/others/revoke", Authenticated, sessions::revoke_others),
         endpoint(Delete, "/auth/sessions/all/revoke", Authenticated, sessions::revoke_all),
+        endpoint(Post, "/password-resets", Public, resets::request),
+        endpoint(Get, "/password-resets/{token}", Public, resets::inspect),
+        endpoint(Patch, "/password-resets/{token}", Public, resets::complete),
     ]
 }
 

@@ -10,8 +10,10 @@ mod new_device;
 mod password;
 mod profile;
 mod registration;
+mod reset;
 mod revocation;
 mod sign_in;
+mod suspicion;
 
 #[cfg_attr(not(test), expect(unused_imports, reason = "the administration pages will call them"))]
 pub(crate) use closing::{disable_account, enable_account};
@@ -20,5 +22,7 @@ pub(crate) use listing::{ListQuery, MAX_PAGE, SessionEntry, list_sessions};
 pub(crate) use password::{NewPasswords, change_password, reauthenticate};
 pub(crate) use profile::{ProfileChange, current_user, update_profile};
 pub(crate) use registration::{register, verify_email};
+pub(crate) use reset::{request_password_reset, reset_link_expiry, reset_password};
 pub(crate) use revocation::{logout, revoke_all, revoke_others, revoke_session};
 pub(crate) use sign_in::{LoggedIn, Login, is_remembered, login, refresh};
+pub(crate) use suspicion::SuspicionMails;

@@ -9,11 +9,13 @@ mod assets;
 mod devices;
 mod document;
 mod failure;
+mod forgot_password;
 mod form;
 mod guard;
 mod icons;
 mod notice;
 mod register;
+mod reset_password;
 mod sign_in;
 mod sign_out;
 mod time;
@@ -41,11 +43,20 @@ pub(crate) fn router() -> Router<App> {
         .route("/devices/end-others", post(devices::end_others))
         .route("/devices/end-all", post(sign_out::everywhere))
         .route("/sign-out", post(sign_out::here))
+        .route("/forgot-password", get(forgot_password::show).post(forgot_password::submit))
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.
         .route("/verify-email", get(verify_email::show).post(verify_email::submit))
+        .merge(reset())
         .merge(assets::router())
+}
+
+/// Whoever forgot the password may have any browser: see [`guard::first_party_or_hidden`].
+fn reset() -> Router<App> {
+    Router::new()
+        .route("/reset-password", get(reset_password::show).post(reset_password::submit))
+        .route_layer(middleware::from_fn(guard::first_party_or_hidden))
 }
 
 async fn home(OptionalSession(session): OptionalSession) -> Redirect {

@@ -9,7 +9,7 @@ mod transaction;
 use std::sync::Arc;
 
 use session_manager_core::storage::Severity;
-use session_manager_core::{Clock, LocalBus, SessionManager};
+use session_manager_core::{Clock, LocalBus, SessionManager, SessionObserver};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
@@ -19,8 +19,8 @@ use sqlx::{Sqlite, SqlitePool};
 
 use crate::accounts::Accounts;
 use crate::config::{PublicUrl, Settings};
+use crate::data::Data;
 use crate::exit::StartError;
-use crate::keys::Keys;
 
 pub(crate) use claims::with_role;
 pub(crate) use cookies::{BrowserCookies, CLEAR_SITE_DATA};
@@ -37,6 +37,15 @@ pub(crate) struct Sessions {
     layer: SessionLayer,
 }
 
+/// What of the service the manager works with.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    pub(crate) accounts: Accounts,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Told of what happens to sessions.
+    pub(crate) observer: Arc<dyn SessionObserver>,
+}
+
 impl Sessions {
     /// Puts the manager together and makes sure that its storage keeps what it promises.
     ///
@@ -45,18 +54,18 @@ impl Sessions {
     pub(crate) async fn new(
         settings: &Settings,
         public_url: &PublicUrl,
-        pool: &SqlitePool,
-        keys: &Keys,
-        accounts: &Accounts,
-        clock: Arc<dyn Clock>,
+        data: &Data,
+        wiring: Wiring,
     ) -> Result<Self, StartError> {
-        let (storage, sql) = parts::storage(settings, pool).map_err(|error| misfit(&error))?;
+        let Wiring { accounts, clock, observer } = wiring;
+        let (storage, sql) = parts::storage(settings, &data.pool).map_err(|error| misfit(&error))?;
         let mut builder = SessionManager::builder()
             .storage(storage)
-            .backend(parts::backend(settings, keys, accounts).map_err(|error| misfit(&error))?)
+            .backend(parts::backend(settings, &data.keys, &accounts).map_err(|error| misfit(&error))?)
             .policy(parts::policy(&settings.policy))
             .bus(Arc::new(LocalBus::new()))
             .clock(clock)
+            .observer(observer)
             // What `sessions.storage = memory` means is warned of at the start.
             .allow_volatile(true);
         for (sink, delivery) in parts::audit(settings) {
@@ -69,7 +78,7 @@ impl Sessions {
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, sql, pool: pool.clone(), cookies, layer })
+        Ok(Self { manager, sql, pool: data.pool.clone(), cookies, layer })
     }
 
     /// The manager.

@@ -112,3 +112,8 @@ pub(super) fn place(session: &Session) -> String {
         (None, None) => "unknown".to_owned(),
     }
 }
+
+/// A time in a letter.
+pub(super) fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}

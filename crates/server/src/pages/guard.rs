@@ -13,7 +13,8 @@ use super::notice::Notice;
 /// Refuses every form that another site made a browser send, those of sign-in and registration too: signing somebody in to an account of
 /// the attacker's is an attack as well.
 ///
-/// The one form without it is that of `/verify-email`, whose credential is the token from the mail.
+/// The forms whose credential is the token from a mail stand beside it: `/verify-email`, and `/reset-password` behind
+/// [`first_party_or_hidden`].
 pub(super) async fn first_party(session: RequestSession, request: Request, next: Next) -> Response {
     match session.require_first_party(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -22,6 +23,17 @@ pub(super) async fn first_party(session: RequestSession, request: Request, next:
             _ => refused.into_response(),
         },
     }
+}
+
+/// The same for a form on a page that tells nobody where it was: browsers that do not say `Sec-Fetch-Site` then hide the origin from our own
+/// form too. Such a form is taken, for what counts in it is the token from the mail, and it signs nobody in.
+pub(super) async fn first_party_or_hidden(session: RequestSession, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_hidden = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes() == b"null");
+    if is_hidden && !headers.contains_key("sec-fetch-site") {
+        return next.run(request).await;
+    }
+    first_party(session, request, next).await
 }
 
 /// The session of a page's visitor. Who is not signed in is sent to the sign-in page; an outage is a 503.

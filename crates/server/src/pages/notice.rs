@@ -16,10 +16,12 @@ pub(super) enum Notice {
     SessionEnded,
     OthersEnded,
     AlreadyEnded,
+    LinkMailed,
+    PasswordReset,
 }
 
 impl Notice {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::CheckMail,
         Self::Verified,
         Self::SignedOut,
@@ -28,6 +30,8 @@ impl Notice {
         Self::SessionEnded,
         Self::OthersEnded,
         Self::AlreadyEnded,
+        Self::LinkMailed,
+        Self::PasswordReset,
     ];
 
     /// The path with the notice for the page there.
@@ -52,6 +56,8 @@ impl Notice {
             Self::SessionEnded => "session-ended",
             Self::OthersEnded => "others-ended",
             Self::AlreadyEnded => "already-ended",
+            Self::LinkMailed => "link-mailed",
+            Self::PasswordReset => "password-reset",
         }
     }
 
@@ -65,6 +71,12 @@ impl Notice {
             Self::SessionEnded => "The device is signed out.",
             Self::OthersEnded => "All other devices are signed out.",
             Self::AlreadyEnded => "That device was signed out already.",
+            Self::LinkMailed => {
+                "If that address has an account, we have just sent a mail there: open the link in it to set a new password."
+            }
+            Self::PasswordReset => {
+                "Your password is changed, and all devices are signed out. Sign in with the new one."
+            }
         }
     }
 }

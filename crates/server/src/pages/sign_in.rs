@@ -164,6 +164,7 @@ fn page(notice: Option<Notice>, form: &SignInForm, errors: &FieldErrors, refusal
             }
             button type="submit" { "Sign in" }
         }
+        p { a href="/forgot-password" { "Forgot your password?" } }
     };
     Page::outside("Sign in", notice, &content)
 }

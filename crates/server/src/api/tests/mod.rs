@@ -7,6 +7,7 @@ mod browser;
 mod letters;
 mod outage;
 mod password;
+mod resets;
 mod sessions;
 mod sign_in;
 mod table;

@@ -24,6 +24,9 @@ fn these_are_the_endpoints_and_who_may_call_them() {
         ("DELETE", "/auth/sessions/{session_id}", Authenticated),
         ("DELETE", "/auth/sessions/others/revoke", Authenticated),
         ("DELETE", "/auth/sessions/all/revoke", Authenticated),
+        ("POST", "/password-resets", Public),
+        ("GET", "/password-resets/{token}", Public),
+        ("PATCH", "/password-resets/{token}", Public),
     ];
     assert_eq!(found, expected.map(|(verb, path, who)| (verb.to_owned(), path, who)));
 }
@@ -35,11 +38,12 @@ async fn every_row_asks_for_what_it_says() {
     let stale = bench.refresh(&tokens.refresh).await.expect(200).tokens();
     for row in endpoints() {
         let verb = format!("{:?}", row.verb).to_uppercase();
-        let path = row.path.replace("{session_id}", "x");
+        let path = row.path.replace("{session_id}", "x").replace("{token}", "x");
         // The body is no JSON: whoever is let in hears of that, or is served.
         let call = || bench.call(&verb, &path).header("content-type", "application/json").body("{");
         let anonymous = call().send().await;
         match row.who {
+            Who::Public if row.verb == Verb::Get => drop(anonymous.expect(200)),
             Who::Public => drop(anonymous.expect_problem(400, "malformed-json")),
             Who::Authenticated | Who::Fresh => {
                 anonymous.expect_problem(401, "unauthenticated");
@@ -84,7 +88,7 @@ async fn a_handler_that_asks_for_nothing_is_guarded_by_its_row() {
 #[tokio::test]
 async fn unknown_paths_and_methods() {
     let bench = Bench::new().await;
-    for path in ["/nothing", "", "/auth", "/auth/sessions/a/b/c", "/password-resets"] {
+    for path in ["/nothing", "", "/auth", "/auth/sessions/a/b/c", "/password-resets/a/b"] {
         bench.call("GET", path).send().await.expect_problem(404, "not-found");
     }
     for (method, path, allow) in

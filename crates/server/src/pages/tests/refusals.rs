@@ -2,13 +2,14 @@
 
 use super::*;
 
-const FORMS: [(&str, &str); 6] = [
+const FORMS: [(&str, &str); 7] = [
     ("/sign-in", "email=ann%40b.example&password=Correct-Horse-7"),
     ("/register", "name=A&email=new%40b.example&password=Correct-Horse-7"),
     ("/devices/x/end", ""),
     ("/devices/end-others", ""),
     ("/devices/end-all", ""),
     ("/sign-out", ""),
+    ("/forgot-password", "email=ann%40b.example"),
 ];
 
 #[tokio::test]
