@@ -122,7 +122,7 @@ impl Accounts {
     }
 
     /// The user with this address.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the administration pages will search by it"))]
+    #[cfg(test)]
     pub(crate) async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<User>, Fault> {
         Ok(by_email(&self.pool, email).await?.map(|stored| stored.into_user(&self.admins)))
     }

@@ -9,6 +9,8 @@ use session_manager_middleware_axum::{CurrentSession, Refusal, RequestSession};
 
 use super::failure;
 use super::notice::Notice;
+use crate::app::App;
+use crate::flows::Administrator;
 
 /// Refuses every form that another site made a browser send, those of sign-in and registration too: signing somebody in to an account of
 /// the attacker's is an attack as well.
@@ -50,6 +52,19 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
             Ok(None) => Err(sign_in_first(&request)),
             Err(rejection) => Err(rejection.into_response()),
         }
+    }
+}
+
+/// A visitor who is an administrator. Anybody else who is signed in gets a 403.
+#[derive(Clone, Debug)]
+pub(super) struct SignedInAdmin(pub(super) Administrator);
+
+impl FromRequestParts<App> for SignedInAdmin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let SignedIn(session) = SignedIn::from_request_parts(parts, app).await?;
+        Administrator::of(app, &session).await.map(Self).map_err(IntoResponse::into_response)
     }
 }
 

@@ -18,10 +18,14 @@ pub(super) enum Notice {
     AlreadyEnded,
     LinkMailed,
     PasswordReset,
+    SessionsEnded,
+    AccountDisabled,
+    AccountEnabled,
+    TokensRotated,
 }
 
 impl Notice {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::CheckMail,
         Self::Verified,
         Self::SignedOut,
@@ -32,10 +36,14 @@ impl Notice {
         Self::AlreadyEnded,
         Self::LinkMailed,
         Self::PasswordReset,
+        Self::SessionsEnded,
+        Self::AccountDisabled,
+        Self::AccountEnabled,
+        Self::TokensRotated,
     ];
 
     /// The path with the notice for the page there.
-    pub(super) fn on(self, path: &'static str) -> String {
+    pub(super) fn on(self, path: &str) -> String {
         format!("{path}?notice={}", self.code())
     }
 
@@ -58,6 +66,10 @@ impl Notice {
             Self::AlreadyEnded => "already-ended",
             Self::LinkMailed => "link-mailed",
             Self::PasswordReset => "password-reset",
+            Self::SessionsEnded => "sessions-ended",
+            Self::AccountDisabled => "account-disabled",
+            Self::AccountEnabled => "account-enabled",
+            Self::TokensRotated => "tokens-rotated",
         }
     }
 
@@ -77,6 +89,10 @@ impl Notice {
             Self::PasswordReset => {
                 "Your password is changed, and all devices are signed out. Sign in with the new one."
             }
+            Self::SessionsEnded => "All sessions of the account are ended.",
+            Self::AccountDisabled => "The account is disabled, and all of its sessions are ended.",
+            Self::AccountEnabled => "The account is open again.",
+            Self::TokensRotated => "The tokens are rotated.",
         }
     }
 }

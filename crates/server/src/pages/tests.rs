@@ -1,5 +1,6 @@
 //! The pages over the whole service, as a browser sees them.
 
+mod admin;
 mod forgotten;
 mod headers;
 mod journey;

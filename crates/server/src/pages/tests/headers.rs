@@ -34,6 +34,12 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
     pages.push(("wrong method", visitor.send("PUT", "/sign-in", "", &[("sec-fetch-site", "same-origin")]).await));
     pages.push(("/devices", user.get("/devices?notice=session-ended").await));
     pages.push(("no such session", user.post("/devices/x/end", "").await));
+    let account = format!("/admin/users/{}", service.verified("ann@b.example").await.id);
+    pages.push(("/admin", user.get("/admin?notice=tokens-rotated").await));
+    pages.push(("/admin, searched", user.get("/admin?email=b.example").await));
+    pages.push(("account", user.get(&account).await));
+    pages.push(("no reason", user.post(&format!("{account}/rotate"), "").await));
+    pages.push(("no such account", user.get("/admin/users/x").await));
     for (name, page) in pages {
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{name}");
         assert_eq!(
@@ -58,6 +64,7 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
             page.body.matches("<form").count(),
             page.body.matches("<form method=\"post\" action=\"/").count()
                 + page.body.matches("<form class=\"stack\" method=\"post\" action=\"/").count()
+                + page.body.matches("<form class=\"stack\" method=\"get\" action=\"/admin\"").count()
         );
     }
 }
