@@ -1,15 +1,20 @@
 //! The JSON API: one table of all its endpoints, each with who may call it.
 
 mod account;
+mod admin;
 mod answers;
 mod credentials;
+mod guards;
+mod path;
+mod resets;
+mod rotation;
 mod sessions;
 mod sign_in;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::request::Parts;
@@ -31,6 +36,12 @@ enum Who {
     Authenticated,
     /// Whoever proved not long ago who they are: 403 with the step-up challenge (RFC 9470) otherwise.
     Fresh,
+    /// The user whom the path names, and administrators: 403 otherwise, whether or not there is such a user.
+    SelfOrAdmin,
+    /// Administrators: 403 otherwise.
+    Admin,
+    /// Administrators who proved not long ago who they are.
+    FreshAdmin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +74,7 @@ struct Endpoint {
 /// All endpoints.
 fn endpoints() -> Vec<Endpoint> {
     use Verb::{Delete, Get, Patch, Post};
-    use Who::{Authenticated, Fresh, Public};
+    use Who::{Admin, Authenticated, Fresh, FreshAdmin, Public, SelfOrAdmin};
     vec![
         endpoint(Post, "/auth/register", Public, account::register),
         endpoint(Post, "/auth/verify-email", Public, account::verify_email),
@@ -78,22 +89,37 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Delete, "/auth/sessions/{session_id}", Authenticated, sessions::revoke),
         endpoint(Delete, "/auth/sessions/others/revoke", Authenticated, sessions::revoke_others),
         endpoint(Delete, "/auth/sessions/all/revoke", Authenticated, sessions::revoke_all),
+        endpoint(Post, "/password-resets", Public, resets::request),
+        endpoint(Get, "/password-resets/{token}", Public, resets::inspect),
+        endpoint(Patch, "/password-resets/{token}", Public, resets::complete),
+        endpoint(Delete, "/users/{user_id}/tokens", SelfOrAdmin, rotation::rotate_user),
+        endpoint(Delete, "/tokens", FreshAdmin, rotation::rotate_everybody),
+        endpoint(Get, "/security/config", Admin, rotation::config),
+        endpoint(Get, "/admin/users", Admin, admin::search),
+        endpoint(Get, "/admin/users/{user_id}", Admin, admin::show),
+        endpoint(Post, "/admin/users/{user_id}/disable", Admin, admin::disable),
+        endpoint(Post, "/admin/users/{user_id}/enable", Admin, admin::enable),
+        endpoint(Delete, "/admin/users/{user_id}/sessions", Admin, admin::end_all),
+        endpoint(Delete, "/admin/users/{user_id}/sessions/{session_id}", Admin, admin::end_one),
     ]
 }
 
 /// The routes of the API.
-pub(crate) fn routes() -> Router<App> {
-    mount(endpoints())
+pub(crate) fn routes(app: &App) -> Router<App> {
+    mount(endpoints(), app)
 }
 
 /// Routes with their guards.
-fn mount(endpoints: Vec<Endpoint>) -> Router<App> {
+fn mount(endpoints: Vec<Endpoint>, app: &App) -> Router<App> {
     endpoints.into_iter().fold(Router::new(), |router, Endpoint { verb, path, who, handler }| {
         let handler = handler(verb.filter());
         let handler = match who {
             Who::Public => handler,
             Who::Authenticated => handler.route_layer(RequireSession::new()),
             Who::Fresh => handler.route_layer(from_fn(require_fresh)),
+            Who::SelfOrAdmin => handler.route_layer(from_fn_with_state(app.clone(), guards::self_or_admin)),
+            Who::Admin => handler.route_layer(from_fn_with_state(app.clone(), guards::admin)),
+            Who::FreshAdmin => handler.route_layer(from_fn_with_state(app.clone(), guards::fresh_admin)),
         };
         router.route(&format!("{PREFIX}{path}"), handler)
     })

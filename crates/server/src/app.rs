@@ -13,9 +13,10 @@ use crate::config::{MailTransport, PublicUrl, Settings};
 use crate::data::Data;
 use crate::exit::{StartError, reason};
 use crate::files;
+use crate::flows::SuspicionMails;
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, Wiring};
 
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
 const MARK_EVERY: Duration = Duration::from_mins(1);
@@ -60,9 +61,10 @@ impl App {
         let local = serves_this_machine_only(address, &public_url);
         let admins = AdminRule::new(settings.admin.email.clone(), local);
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
-        let sessions =
-            Sessions::new(&settings, &public_url, &data.pool, &data.keys, &accounts, Arc::clone(&clock)).await?;
         let background = Background::default();
+        let mails = SuspicionMails::new(accounts.clone(), mailer.clone(), background.clone());
+        let wiring = Wiring { accounts: accounts.clone(), clock: Arc::clone(&clock), observer: Arc::new(mails) };
+        let sessions = Sessions::new(&settings, &public_url, &data, wiring).await?;
         let devices = DeviceKey::new(data.keys.refresh_secret());
         Ok(Self {
             inner: Arc::new(Inner {

@@ -159,7 +159,6 @@ impl Fields {
     }
 
     /// A whole number from a range that may be missing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "token rotation will read its grace by it"))]
     pub(crate) fn optional_integer(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let value = self.members.remove(name)?;
         match value.as_u64() {

@@ -110,13 +110,15 @@ async fn a_name_cannot_add_a_header_or_a_line() {
 
 #[tokio::test]
 async fn a_user_agent_cannot_add_a_line() {
-    let device = DeviceSummary {
+    let device = || DeviceSummary {
         device: "x\r\n\r\nhttps://evil.example".into(),
         place: "y".repeat(5000).into(),
         time: "now".into(),
     };
-    let (_folder, _, text) = spool("Ann", &Letter::NewDevice { device }, "http://localhost:1").await;
-    assert!(text.split("\r\n").all(|line| !line.starts_with("https://evil") && line.len() < 500), "{text}");
+    for letter in [Letter::NewDevice { device: device() }, Letter::SessionSuspicious { device: device() }] {
+        let (_folder, _, text) = spool("Ann", &letter, "http://localhost:1").await;
+        assert!(text.split("\r\n").all(|line| !line.starts_with("https://evil") && line.len() < 500), "{text}");
+    }
 }
 
 #[tokio::test]

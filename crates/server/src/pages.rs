@@ -1,19 +1,23 @@
-//! The pages for people: registration, sign-in, and *Your devices*. Plain HTML and forms; there is no script at all.
+//! The pages for people: registration, sign-in, *Your devices*, and the administration. Plain HTML and forms; there is no script at all.
 //!
 //! Forms post to the page's own path and are answered with a redirect (303), so that reloading repeats nothing. The session travels in
 //! the two cookies of [`BrowserCookies`](crate::sessions::BrowserCookies); the refresh cookie has the path `/`, so that whichever page is
 //! asked for first after the access token expired renews the session.
 
+mod admin;
+mod admin_user;
 mod agent;
 mod assets;
 mod devices;
 mod document;
 mod failure;
+mod forgot_password;
 mod form;
 mod guard;
 mod icons;
 mod notice;
 mod register;
+mod reset_password;
 mod sign_in;
 mod sign_out;
 mod time;
@@ -41,11 +45,28 @@ pub(crate) fn router() -> Router<App> {
         .route("/devices/end-others", post(devices::end_others))
         .route("/devices/end-all", post(sign_out::everywhere))
         .route("/sign-out", post(sign_out::here))
+        .route("/forgot-password", get(forgot_password::show).post(forgot_password::submit))
+        .route("/admin", get(admin::show))
+        .route("/admin/rotate", post(admin::rotate))
+        .route("/admin/users/{user}", get(admin_user::show))
+        .route("/admin/users/{user}/sessions/{id}/end", post(admin_user::end_one))
+        .route("/admin/users/{user}/end-all", post(admin_user::end_all))
+        .route("/admin/users/{user}/disable", post(admin_user::disable))
+        .route("/admin/users/{user}/enable", post(admin_user::enable))
+        .route("/admin/users/{user}/rotate", post(admin_user::rotate))
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.
         .route("/verify-email", get(verify_email::show).post(verify_email::submit))
+        .merge(reset())
         .merge(assets::router())
+}
+
+/// Whoever forgot the password may have any browser: see [`guard::first_party_or_hidden`].
+fn reset() -> Router<App> {
+    Router::new()
+        .route("/reset-password", get(reset_password::show).post(reset_password::submit))
+        .route_layer(middleware::from_fn(guard::first_party_or_hidden))
 }
 
 async fn home(OptionalSession(session): OptionalSession) -> Redirect {

@@ -22,7 +22,7 @@ use crate::sessions::remember;
 /// The routes with the service as their state.
 pub(crate) fn router(app: App) -> Router {
     let with_sessions = Router::new()
-        .merge(api::routes())
+        .merge(api::routes(&app))
         .merge(pages::router())
         .layer(from_fn_with_state(app.clone(), remember::note))
         .layer(app.sessions().layer().page_requests(pages::is_page_request).background_requests(api::is_background))

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use session_manager::audit_db::DbAudit;
 use session_manager::factory::{AuditDatabase, SqlStorage, assemble};
 use session_manager_core::storage::Severity;
-use session_manager_core::{Clock, SessionManager, SessionStorage};
+use session_manager_core::{Clock, SessionManager, SessionObserver, SessionStorage};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
@@ -27,7 +27,6 @@ use crate::accounts::Accounts;
 use crate::config::{PublicUrl, SessionStorageKind, Settings};
 use crate::data::Data;
 use crate::exit::StartError;
-use crate::keys::Keys;
 
 pub(crate) use claims::with_role;
 pub(crate) use cookies::{BrowserCookies, CLEAR_SITE_DATA};
@@ -46,6 +45,15 @@ pub(crate) struct Sessions {
     layer: SessionLayer,
 }
 
+/// What of the service the manager works with.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    pub(crate) accounts: Accounts,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Told of what happens to sessions.
+    pub(crate) observer: Arc<dyn SessionObserver>,
+}
+
 impl Sessions {
     /// Puts the manager together and makes sure that its storage keeps what it promises.
     ///
@@ -54,16 +62,15 @@ impl Sessions {
     pub(crate) async fn new(
         settings: &Settings,
         public_url: &PublicUrl,
-        pool: &SqlitePool,
-        keys: &Keys,
-        accounts: &Accounts,
-        clock: Arc<dyn Clock>,
+        data: &Data,
+        wiring: Wiring,
     ) -> Result<Self, StartError> {
+        let Wiring { accounts, clock, observer } = wiring;
         let metrics = settings.metrics.enabled.then(|| PrometheusBuilder::new().build_recorder());
         let render = metrics.as_ref().map(PrometheusRecorder::handle);
-        let resources = parts::resources(settings, pool, keys, accounts, clock, metrics.map(Arc::new))
+        let resources = parts::resources(settings, data, &accounts, clock, metrics.map(Arc::new))
             .map_err(|error| misfit(&error))?;
-        let resources = stores::connect(settings, pool, resources).await?;
+        let resources = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
         // The background work is asked of the manager when it is to begin.
         let (made, _) = assemble(&parts::config(settings), resources).map_err(|error| misfit(&error))?;
         let manager = made.manager;
@@ -82,7 +89,7 @@ impl Sessions {
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, sql, audit, metrics: render, pool: pool.clone(), cookies, layer })
+        Ok(Self { manager, sql, audit, metrics: render, pool: data.pool.clone(), cookies, layer })
     }
 
     /// What is counted and measured, in the text format of Prometheus; nothing where it is switched off.

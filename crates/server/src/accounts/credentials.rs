@@ -108,15 +108,15 @@ impl Accounts {
         self.send(&user.recipient(), &Letter::PasswordChanged, now).await
     }
 
-    /// Mails a link for a new password when the address has an account.
+    /// Mails a link for a new password when the address is that of an account that is open and confirmed.
     ///
     /// # Security
-    /// Takes longer for a known address: answer the request before this future ends.
-    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
+    /// Takes longer for a known address: answer the request before this future ends. An address that was never confirmed is nobody's yet, and
+    /// its owner might be made to activate a stranger's registration.
     pub(crate) async fn request_reset(&self, email: &EmailAddress, now: DateTime<Utc>) -> Result<(), Fault> {
         let Some(stored) = by_email(&self.pool, email).await? else { return Ok(()) };
         let user = stored.into_user(&self.admins);
-        if user.disabled_at.is_some() {
+        if user.disabled_at.is_some() || user.email_verified_at.is_none() {
             return Ok(());
         }
         let mut transaction = self.pool.begin().await?;
@@ -126,14 +126,12 @@ impl Accounts {
     }
 
     /// When the link for a new password expires, if it is good now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
     pub(crate) async fn reset_expiry(&self, token: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Fault> {
         tokens::expiry(&self.pool, token, Purpose::Reset, now).await
     }
 
-    /// Uses the link up and stores the password, in the caller's transaction with the end of all sessions. Whoever could
-    /// read the mail owns the address, so it counts as confirmed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "password resets come with their own endpoints"))]
+    /// Uses the link up and stores the password, in the caller's transaction with the end of all sessions. A link of an account that was
+    /// disabled since is good for nothing.
     pub(crate) async fn reset_password(
         &self,
         db: &mut SqliteConnection,
@@ -144,10 +142,12 @@ impl Accounts {
         let Some(consumed) = tokens::consume(db, token, Purpose::Reset, now).await? else {
             return Ok(Err(InvalidToken));
         };
-        self.store_password(db, consumed.user, password, now).await?;
-        self.confirm(db, consumed.user, now).await?;
-        let stored = by_id(db, consumed.user).await?;
-        Ok(stored.map(|stored| stored.into_user(&self.admins)).ok_or(InvalidToken))
+        let stored = by_id(&mut *db, consumed.user).await?.map(|stored| stored.into_user(&self.admins));
+        let Some(user) = stored.filter(|user| user.disabled_at.is_none()) else {
+            return Ok(Err(InvalidToken));
+        };
+        self.store_password(db, user.id, password, now).await?;
+        Ok(Ok(user))
     }
 }
 

@@ -101,12 +101,7 @@ impl Accounts {
 
     /// Marks the address as confirmed, which ends all links that could do so. The first account of all that gets there becomes the
     /// administrator where the rule says so: whoever only registers first has proved nothing. Returns `false` when it was confirmed before.
-    pub(super) async fn confirm(
-        &self,
-        db: &mut SqliteConnection,
-        user: Uuid,
-        now: DateTime<Utc>,
-    ) -> Result<bool, Fault> {
+    async fn confirm(&self, db: &mut SqliteConnection, user: Uuid, now: DateTime<Utc>) -> Result<bool, Fault> {
         let changed = sqlx::query(
             "UPDATE users SET email_verified_at = ?2, updated_at = ?2, role = CASE \
                WHEN ?3 AND NOT EXISTS (SELECT 1 FROM users WHERE email_verified_at IS NOT NULL) THEN 'admin' ELSE role END \

@@ -209,19 +209,6 @@ async fn whoever_only_registers_first_is_no_administrator() {
 }
 
 #[tokio::test]
-async fn a_new_password_by_mail_confirms_the_first_administrator_too() {
-    let bench = Bench::new().await;
-    bench.register("first@b.example", "Ann", 0).await;
-    bench.take_mail();
-    bench.accounts.request_reset(&email("first@b.example"), at(1)).await.unwrap();
-    let token = bench.take_token("first@b.example");
-    let hash = bench.accounts.hash_new_password(password(OTHER)).await.unwrap();
-    let mut connection = bench.accounts.pool().acquire().await.unwrap();
-    let user = bench.accounts.reset_password(&mut connection, &token, &hash, at(2)).await.unwrap().unwrap();
-    assert_eq!((user.role, user.email_verified_at), (Role::Admin, Some(at(2))));
-}
-
-#[tokio::test]
 async fn the_first_users_role_ends_when_the_server_leaves_loopback() {
     let bench = Bench::new().await;
     let first = bench.verified_user("first@b.example").await;

@@ -9,19 +9,17 @@ use session_manager_core::storage::{Cursor, SessionFilter};
 use session_manager_core::{DeviceKind, RevocationReason, SessionId};
 use session_manager_middleware_axum::CurrentSession;
 
+use super::path::named;
 use super::sign_in::signed_out;
 use crate::app::App;
-use crate::flows::{self, ListQuery, MAX_PAGE, SessionEntry};
+use crate::flows::{self, ListQuery, Listing, MAX_PAGE, SessionEntry};
 use crate::json::{Fields, JsonBody, QueryFields, RequestBody};
 use crate::problem::Rejection;
 
 impl RequestBody for ListQuery {
     fn read(fields: &mut Fields) -> Option<Self> {
         let cursor = fields.optional_text("cursor").filter(|text| !text.is_empty()).map(Cursor::from_text);
-        let limit = fields.optional_parsed("limit", |text| {
-            let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-            limit.ok_or("must be a whole number from 1 to 200")
-        });
+        let limit = fields.optional_parsed("limit", page_size);
         let include_ended = fields.optional_parsed("include_ended", |text| match text {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -42,6 +40,12 @@ impl RequestBody for ListQuery {
     }
 }
 
+/// How much a page holds.
+pub(super) fn page_size(text: &str) -> Result<u32, &'static str> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or("must be a whole number from 1 to 200")
+}
+
 /// A page of the list.
 #[derive(Debug, Serialize)]
 pub(super) struct ListBody {
@@ -51,16 +55,22 @@ pub(super) struct ListBody {
     next_cursor: Option<Cursor>,
 }
 
+impl From<Listing> for ListBody {
+    fn from(listing: Listing) -> Self {
+        Self { sessions: listing.sessions, total_count: listing.total, next_cursor: listing.next }
+    }
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     session: CurrentSession,
     QueryFields(query): QueryFields<ListQuery>,
 ) -> Result<Json<ListBody>, Rejection> {
     let listing = flows::list_sessions(&app, &session, query).await?;
-    Ok(Json(ListBody { sessions: listing.sessions, total_count: listing.total, next_cursor: listing.next }))
+    Ok(Json(listing.into()))
 }
 
-pub(super) struct Reason(Option<RevocationReason>);
+pub(super) struct Reason(pub(super) Option<RevocationReason>);
 
 impl RequestBody for Reason {
     const MAY_BE_EMPTY: bool = true;
@@ -75,8 +85,8 @@ impl RequestBody for Reason {
 
 #[derive(Debug, Serialize)]
 pub(super) struct RevokedOne {
-    message: &'static str,
-    revoked_session_id: SessionId,
+    pub(super) message: &'static str,
+    pub(super) revoked_session_id: SessionId,
 }
 
 pub(super) async fn revoke(
@@ -85,16 +95,14 @@ pub(super) async fn revoke(
     id: Result<Path<String>, PathRejection>,
     JsonBody(Reason(reason)): JsonBody<Reason>,
 ) -> Result<Json<RevokedOne>, Rejection> {
-    // What is no text is no id.
-    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
-    let revoked_session_id = flows::revoke_session(&app, &session, &id, reason).await?;
+    let revoked_session_id = flows::revoke_session(&app, &session, &named(id), reason).await?;
     Ok(Json(RevokedOne { message: "The session is ended.", revoked_session_id }))
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct RevokedMany {
-    message: &'static str,
-    revoked_count: usize,
+    pub(super) message: &'static str,
+    pub(super) revoked_count: usize,
 }
 
 pub(super) async fn revoke_others(

@@ -8,13 +8,11 @@ use crate::app::App;
 use crate::problem::Rejection;
 
 /// Closes an account to sign-in and ends all of its sessions, in one step. Returns `false` when there is no such account.
-#[cfg_attr(not(test), expect(dead_code, reason = "the administration pages will call it"))]
 pub(crate) async fn disable_account(app: &App, user: Uuid, context: &RequestContext) -> Result<bool, Rejection> {
     app.sessions().disable(app.accounts(), user, context).await
 }
 
 /// Opens an account again. Its sessions stay ended. Returns `false` when there is no such account.
-#[cfg_attr(not(test), expect(dead_code, reason = "the administration pages will call it"))]
 pub(crate) async fn enable_account(app: &App, user: Uuid) -> Result<bool, Rejection> {
     let mut connection = app.data().pool.acquire().await.map_err(Fault::from)?;
     Ok(app.accounts().set_disabled(&mut connection, user, false, app.now()).await?)

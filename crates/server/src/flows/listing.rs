@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use session_manager_core::storage::{Cursor, SessionFilter};
-use session_manager_core::{Device, RevocationReason, Session, SessionId, SessionView, State};
+use session_manager_core::{Device, RevocationReason, Session, SessionId, SessionView, State, UserId};
 use session_manager_middleware_axum::CurrentSession;
 
 use super::profile::current_user;
@@ -15,7 +15,7 @@ use crate::problem::Rejection;
 
 /// The most that one page holds, and what it holds without being asked.
 pub(crate) const MAX_PAGE: u32 = 200;
-const USUAL_PAGE: u32 = 50;
+pub(crate) const USUAL_PAGE: u32 = 50;
 
 /// Which sessions, and which page of them.
 #[derive(Clone, Debug, Default)]
@@ -65,11 +65,21 @@ pub(crate) struct SessionEntry {
 /// 400 for a cursor that belongs to another list; 401 when the account is gone or disabled.
 pub(crate) async fn list_sessions(app: &App, session: &CurrentSession, query: ListQuery) -> Result<Listing, Rejection> {
     current_user(app, session).await?;
+    list_of(app, session.user_id(), session.session_id(), query).await
+}
+
+/// Lists a user's sessions; `current` is that of the request, whoever's it is.
+pub(super) async fn list_of(
+    app: &App,
+    user: &UserId,
+    current: SessionId,
+    query: ListQuery,
+) -> Result<Listing, Rejection> {
     let manager = app.sessions().manager();
     let limit = query.limit.unwrap_or(USUAL_PAGE).clamp(1, MAX_PAGE);
-    let page = manager.list(session.user_id(), query.filter.clone(), query.cursor, limit).await?;
-    let total = manager.count(Some(session.user_id()), query.filter).await?.value;
-    let (now, current) = (app.now(), session.session_id());
+    let page = manager.list(user, query.filter.clone(), query.cursor, limit).await?;
+    let total = manager.count(Some(user), query.filter).await?.value;
+    let now = app.now();
     let sessions = page.sessions.iter().map(|view| SessionEntry::of(view, current, now)).collect();
     Ok(Listing { sessions, total, next: page.next })
 }
@@ -111,4 +121,9 @@ pub(super) fn place(session: &Session) -> String {
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "unknown".to_owned(),
     }
+}
+
+/// A time in a letter.
+pub(super) fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }

@@ -2,7 +2,7 @@
 
 use session_manager_core::Session;
 
-use super::listing::{describe, place};
+use super::listing::{describe, minute, place};
 use crate::accounts::{DeviceToken, Fault, User};
 use crate::app::App;
 use crate::mail::{DeviceSummary, Letter};
@@ -43,11 +43,8 @@ impl Sighting {
         if !app.accounts().remember_device(self.user.id, &self.token, self.session).await? {
             return Ok(());
         }
-        let device = DeviceSummary {
-            device: self.device.into(),
-            place: self.place.into(),
-            time: self.session.format("%Y-%m-%d %H:%M UTC").to_string().into(),
-        };
+        let device =
+            DeviceSummary { device: self.device.into(), place: self.place.into(), time: minute(self.session).into() };
         app.mailer().send(&self.user.recipient(), &Letter::NewDevice { device }, app.now()).await?;
         Ok(())
     }

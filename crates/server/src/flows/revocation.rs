@@ -41,14 +41,25 @@ pub(crate) async fn revoke_session(
     reason: Option<RevocationReason>,
 ) -> Result<SessionId, Rejection> {
     current_user(app, session).await?;
+    let reason = reason.unwrap_or(RevocationReason::BY_USER);
+    end_listed(app, session, session.user_id(), id, reason, session.context()).await
+}
+
+/// Ends a session of the owner's that is not the one of the request.
+pub(super) async fn end_listed(
+    app: &App,
+    current: &CurrentSession,
+    owner: &UserId,
+    id: &str,
+    reason: RevocationReason,
+    context: &RequestContext,
+) -> Result<SessionId, Rejection> {
     let id = SessionId::parse(id).map_err(|_| no_such_session())?;
-    if id == session.session_id() {
+    if id == current.session_id() {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "current-session", "This is the current session")
             .detail("use logout to end the session of this request"));
     }
-    let reason = reason.unwrap_or(RevocationReason::BY_USER);
-    let revoked = app.sessions().manager().revoke(Some(session.user_id()), id, reason, session.context()).await;
-    match revoked {
+    match app.sessions().manager().revoke(Some(owner), id, reason, context).await {
         Ok(_) => Ok(id),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such_session()),
         Err(error) => Err(error.into()),

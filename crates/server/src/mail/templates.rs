@@ -19,9 +19,9 @@ pub(crate) enum Letter<'a> {
     },
     /// Somebody registered with an address that has an account.
     AlreadyRegistered,
-    /// The link that sets a new password. Its page comes with the endpoints that send it.
+    /// The link that sets a new password.
     Reset { token: &'a str },
-    /// The password was changed.
+    /// The password was changed, or set anew by a link.
     PasswordChanged,
     /// The link that confirms the new address of an account.
     EmailChange { token: &'a str },
@@ -29,6 +29,8 @@ pub(crate) enum Letter<'a> {
     EmailChanged,
     /// A sign-in from a device that was not seen before.
     NewDevice { device: DeviceSummary<'a> },
+    /// A session was ended because something looked wrong.
+    SessionSuspicious { device: DeviceSummary<'a> },
 }
 
 /// A device in words.
@@ -53,6 +55,7 @@ impl Letter<'_> {
             Self::EmailChange { .. } => "Confirm your new e-mail address",
             Self::EmailChanged => "The e-mail address of your account was changed",
             Self::NewDevice { .. } => "New sign-in to your account",
+            Self::SessionSuspicious { .. } => "We signed out a device of yours",
         }
     }
 
@@ -66,6 +69,7 @@ impl Letter<'_> {
             Self::EmailChange { .. } => "email-change",
             Self::EmailChanged => "email-changed",
             Self::NewDevice { .. } => "new-device",
+            Self::SessionSuspicious { .. } => "session-suspicious",
         }
     }
 
@@ -75,17 +79,18 @@ impl Letter<'_> {
             Self::Verify { token, registered_at, earlier } => verify(url, token, *registered_at, *earlier),
             Self::AlreadyRegistered => format!(
                 "somebody, probably you, gave this e-mail address for a new account, or as the new address of one. It has an\n\
-                 account already. Sign in to that instead:\n\n{url}/sign-in\n\nIf it was not you, nothing has changed.\n"
+                 account already. Sign in to that instead:\n\n{url}/sign-in\n\nIf you forgot the password, set a new one:\n\n\
+                 {url}/forgot-password\n\nIf it was not you, nothing has changed.\n"
             ),
             Self::Reset { token } => format!(
                 "set a new password within one hour:\n\n{url}/reset-password?token={token}\n\n\
                  All devices will be signed out. If you did not ask for this, ignore this mail: nothing has changed.\n"
             ),
-            Self::PasswordChanged => {
+            Self::PasswordChanged => format!(
                 "the password of your account was just changed, and all other devices were signed out.\n\
-                 If it was not you, write at once to those who run this service: somebody else holds your account.\n"
-                    .to_owned()
-            }
+                 If it was not you, somebody else holds your account. Set a new password at once, which signs them out:\n\n\
+                 {url}/forgot-password\n"
+            ),
             Self::EmailChange { token } => format!(
                 "please confirm within 24 hours that this is the new e-mail address of your account:\n\n\
                  {url}/verify-email?token={token}\n\nUntil then the old one stays. If you did not ask for this, ignore this mail.\n"
@@ -96,13 +101,17 @@ impl Letter<'_> {
                  are still signed in, you can sign out the devices that you do not know:\n\n{url}/devices\n"
             ),
             Self::NewDevice { device } => format!(
-                "your account was used on a device that we did not know:\n\n  Device: {}\n  Place:  {}\n  Time:   {}\n\n\
+                "your account was used on a device that we did not know:\n\n{}\n\
                  If it was not you, sign out that device:\n\n{url}/devices\n\n\
-                 Then change your password, which somebody else may know. There is no page for that yet; the API has it:\n\n\
-                 PATCH {url}/api/v1/auth/me/password\n",
-                plain(&device.device),
-                plain(&device.place),
-                plain(&device.time),
+                 Then set a new password, since somebody else may know yours:\n\n{url}/forgot-password\n",
+                facts(device),
+            ),
+            Self::SessionSuspicious { device } => format!(
+                "it looked as if somebody else was using one of your sessions, so we ended it. It had begun here:\n\n{}\n\
+                 If that was you, sign in again. It may have been no more than a device that was without a network for a\n\
+                 while:\n\n{url}/sign-in\n\n\
+                 If it was not, set a new password, which signs out all devices:\n\n{url}/forgot-password\n",
+                facts(device),
             ),
         };
         format!("Hello {name},\n\n{body}")
@@ -135,6 +144,12 @@ fn verify(url: &PublicUrl, token: &str, registered_at: DateTime<Utc>, earlier: b
              If you did not register with us then, ignore this mail: without the confirmation nobody can use the account.\n"
         )
     }
+}
+
+/// A device, line by line.
+fn facts(device: &DeviceSummary<'_>) -> String {
+    let [name, place, time] = [&device.device, &device.place, &device.time].map(|text| plain(text));
+    format!("  Device: {name}\n  Place:  {place}\n  Time:   {time}\n")
 }
 
 /// One short line: a user agent is the text of a stranger.

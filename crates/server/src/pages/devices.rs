@@ -12,6 +12,7 @@ use super::document::Page;
 use super::guard::SignedIn;
 use super::notice::{Notice, NoticeQuery};
 use super::{agent, icons, time};
+use crate::accounts::Role;
 use crate::app::App;
 use crate::flows::{self, ListQuery, MAX_PAGE, SessionEntry};
 use crate::problem::Rejection;
@@ -27,7 +28,10 @@ pub(super) async fn show(
     // The list is newest first; the device in hand comes before all.
     listing.sessions.sort_by_key(|entry| !entry.is_current);
     let left_out = listing.next.is_some();
-    let content = content(&listing.sessions, listing.total, left_out, app.now());
+    let content = html! {
+        (content(&listing.sessions, listing.total, left_out, app.now()))
+        @if user.role == Role::Admin { p { a href="/admin" { "Administration" } } }
+    };
     Ok(Page::inside("Your devices", user.email.as_str(), notice, &content))
 }
 
@@ -59,7 +63,7 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
         }
         section.section aria-labelledby="active" {
             h2 #active { (total) @if total == 1 { " active session" } @else { " active sessions" } }
-            ul.card role="list" { @for entry in entries { (device(entry, now)) } }
+            ul.card role="list" { @for entry in entries { (device(entry, now, "/devices")) } }
             @if left_out { p.muted { "Only the newest " (entries.len()) " are shown." } }
         }
         section.section aria-labelledby="more" {
@@ -74,7 +78,8 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
     }
 }
 
-fn choice(title: &str, text: &str, action: &str, button: &str) -> Markup {
+/// A form that is no more than its button, and what the button does.
+pub(super) fn choice(title: &str, text: &str, action: &str, button: &str) -> Markup {
     html! {
         div.choice {
             div { h3 { (title) } p { (text) } }
@@ -83,7 +88,8 @@ fn choice(title: &str, text: &str, action: &str, button: &str) -> Markup {
     }
 }
 
-fn device(entry: &SessionEntry, now: DateTime<Utc>) -> Markup {
+/// A session in the list. The form that ends it goes below `path`.
+pub(super) fn device(entry: &SessionEntry, now: DateTime<Utc>, path: &str) -> Markup {
     let described = agent::describe(&entry.session);
     html! {
         li.device.current[entry.is_current] {
@@ -104,7 +110,7 @@ fn device(entry: &SessionEntry, now: DateTime<Utc>) -> Markup {
                 }
             }
             @if !entry.is_current {
-                form method="post" action={ "/devices/" (entry.id) "/end" } {
+                form method="post" action={ (path) "/" (entry.id) "/end" } {
                     button.quiet type="submit" { "Sign out" span.hidden { " " bdi { (described.title) } } }
                 }
             }

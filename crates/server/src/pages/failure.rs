@@ -13,15 +13,18 @@ use super::icons;
 /// A layer for all routes: gives an error the form of a page where a person asked, and leaves it to programs as it is.
 ///
 /// # Behaviour
-/// What the API says stays a problem whoever asks. Status and headers stay (`Retry-After`, `Allow`, cookies).
+/// What the API says stays a problem whoever asks. Status and headers stay (`Retry-After`, `Allow`, cookies). An address with a token from a
+/// mail goes nowhere from the page either.
 pub(crate) async fn as_page(request: Request, next: Next) -> Response {
+    let is_secret = request.uri().query().is_some_and(|query| query.contains("token="));
     let person = accepts_html(request.headers()) && !request.uri().path().starts_with("/api/");
     let response = next.run(request).await;
     let status = response.status();
     if !person || !(status.is_client_error() || status.is_server_error()) || is_html(response.headers()) {
         return response;
     }
-    let mut page = page(status).into_response();
+    let page = page(status);
+    let mut page = if is_secret { page.without_referrer() } else { page }.into_response();
     for (name, value) in response.headers() {
         // Those that describe the body are the page's own; `entry` would keep only the first cookie of several.
         if name == header::SET_COOKIE {
@@ -45,6 +48,13 @@ pub(super) fn dead_link() -> Page {
     let text =
         "It was used before, or it is too old. If your address is not confirmed yet, register again to get a new link.";
     message(StatusCode::BAD_REQUEST, "This link does not work any more", text)
+}
+
+/// A link for a new password that is used up, too old, or not ours.
+pub(super) fn dead_reset_link() -> Page {
+    let text = "It was used before, it is older than an hour, or there is a newer one. Ask for another if you need it.";
+    let next = ("/forgot-password", "Ask for another link");
+    message_with(StatusCode::BAD_REQUEST, "This link does not work any more", text, next)
 }
 
 fn page(status: StatusCode) -> Page {
@@ -74,12 +84,16 @@ fn page(status: StatusCode) -> Page {
 }
 
 fn message(status: StatusCode, title: &str, text: &str) -> Page {
+    message_with(status, title, text, ("/", "To the start page"))
+}
+
+fn message_with(status: StatusCode, title: &str, text: &str, (path, label): (&str, &str)) -> Page {
     let content: Markup = html! {
         div {
             h1 { (title) }
             p.lead { (text) }
         }
-        p { a.button href="/" { "To the start page" } }
+        p { a.button href=(path) { (label) } }
     };
     Page::outside(title, None, &content).status(status)
 }

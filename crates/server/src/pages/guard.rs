@@ -9,11 +9,14 @@ use session_manager_middleware_axum::{CurrentSession, Refusal, RequestSession};
 
 use super::failure;
 use super::notice::Notice;
+use crate::app::App;
+use crate::flows::Administrator;
 
 /// Refuses every form that another site made a browser send, those of sign-in and registration too: signing somebody in to an account of
 /// the attacker's is an attack as well.
 ///
-/// The one form without it is that of `/verify-email`, whose credential is the token from the mail.
+/// The forms whose credential is the token from a mail stand beside it: `/verify-email`, and `/reset-password` behind
+/// [`first_party_or_hidden`].
 pub(super) async fn first_party(session: RequestSession, request: Request, next: Next) -> Response {
     match session.require_first_party(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -22,6 +25,17 @@ pub(super) async fn first_party(session: RequestSession, request: Request, next:
             _ => refused.into_response(),
         },
     }
+}
+
+/// The same for a form on a page that tells nobody where it was: browsers that do not say `Sec-Fetch-Site` then hide the origin from our own
+/// form too. Such a form is taken, for what counts in it is the token from the mail, and it signs nobody in.
+pub(super) async fn first_party_or_hidden(session: RequestSession, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_hidden = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes() == b"null");
+    if is_hidden && !headers.contains_key("sec-fetch-site") {
+        return next.run(request).await;
+    }
+    first_party(session, request, next).await
 }
 
 /// The session of a page's visitor. Who is not signed in is sent to the sign-in page; an outage is a 503.
@@ -38,6 +52,19 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
             Ok(None) => Err(sign_in_first(&request)),
             Err(rejection) => Err(rejection.into_response()),
         }
+    }
+}
+
+/// A visitor who is an administrator. Anybody else who is signed in gets a 403.
+#[derive(Clone, Debug)]
+pub(super) struct SignedInAdmin(pub(super) Administrator);
+
+impl FromRequestParts<App> for SignedInAdmin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let SignedIn(session) = SignedIn::from_request_parts(parts, app).await?;
+        Administrator::of(app, &session).await.map(Self).map_err(IntoResponse::into_response)
     }
 }
 

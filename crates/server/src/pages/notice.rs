@@ -16,10 +16,16 @@ pub(super) enum Notice {
     SessionEnded,
     OthersEnded,
     AlreadyEnded,
+    LinkMailed,
+    PasswordReset,
+    SessionsEnded,
+    AccountDisabled,
+    AccountEnabled,
+    TokensRotated,
 }
 
 impl Notice {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 14] = [
         Self::CheckMail,
         Self::Verified,
         Self::SignedOut,
@@ -28,10 +34,16 @@ impl Notice {
         Self::SessionEnded,
         Self::OthersEnded,
         Self::AlreadyEnded,
+        Self::LinkMailed,
+        Self::PasswordReset,
+        Self::SessionsEnded,
+        Self::AccountDisabled,
+        Self::AccountEnabled,
+        Self::TokensRotated,
     ];
 
     /// The path with the notice for the page there.
-    pub(super) fn on(self, path: &'static str) -> String {
+    pub(super) fn on(self, path: &str) -> String {
         format!("{path}?notice={}", self.code())
     }
 
@@ -52,6 +64,12 @@ impl Notice {
             Self::SessionEnded => "session-ended",
             Self::OthersEnded => "others-ended",
             Self::AlreadyEnded => "already-ended",
+            Self::LinkMailed => "link-mailed",
+            Self::PasswordReset => "password-reset",
+            Self::SessionsEnded => "sessions-ended",
+            Self::AccountDisabled => "account-disabled",
+            Self::AccountEnabled => "account-enabled",
+            Self::TokensRotated => "tokens-rotated",
         }
     }
 
@@ -65,6 +83,16 @@ impl Notice {
             Self::SessionEnded => "The device is signed out.",
             Self::OthersEnded => "All other devices are signed out.",
             Self::AlreadyEnded => "That device was signed out already.",
+            Self::LinkMailed => {
+                "If that address has an account, we have just sent a mail there: open the link in it to set a new password."
+            }
+            Self::PasswordReset => {
+                "Your password is changed, and all devices are signed out. Sign in with the new one."
+            }
+            Self::SessionsEnded => "All sessions of the account are ended.",
+            Self::AccountDisabled => "The account is disabled, and all of its sessions are ended.",
+            Self::AccountEnabled => "The account is open again.",
+            Self::TokensRotated => "The tokens are rotated.",
         }
     }
 }

@@ -109,7 +109,7 @@ fn with_cookies(
 }
 
 /// What to say to somebody who may not sign in; nothing where it is not their doing.
-fn refusal(rejection: &Rejection) -> Option<String> {
+pub(super) fn refusal(rejection: &Rejection) -> Option<String> {
     let problem = rejection.problem();
     let text = match problem.type_uri().rsplit(':').next()? {
         "invalid-credentials" => "The e-mail address or the password is wrong.".to_owned(),
@@ -164,6 +164,7 @@ fn page(notice: Option<Notice>, form: &SignInForm, errors: &FieldErrors, refusal
             }
             button type="submit" { "Sign in" }
         }
+        p { a href="/forgot-password" { "Forgot your password?" } }
     };
     Page::outside("Sign in", notice, &content)
 }

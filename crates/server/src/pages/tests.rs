@@ -1,5 +1,7 @@
 //! The pages over the whole service, as a browser sees them.
 
+mod admin;
+mod forgotten;
 mod headers;
 mod journey;
 mod presence;
@@ -98,6 +100,12 @@ impl Service {
         self.app.accounts().register(registration, self.app.now()).await.unwrap();
         let token = self.mailed_token();
         self.app.accounts().verify_email(&token, self.app.now()).await.unwrap().unwrap()
+    }
+
+    /// The token of the mail that was sent behind the answer.
+    async fn token_mailed_behind(&self) -> String {
+        assert!(self.app.background().finish(Duration::from_secs(10)).await);
+        self.mailed_token()
     }
 
     /// The token of the newest mail.

@@ -11,11 +11,11 @@ use session_manager::storage::OnLimit;
 use session_manager::storage_sqlx::{EpochTable, FeedTable, OnceTable, SessionTable};
 use session_manager::token::{KeyRing, ReferenceTokens, TokenKey};
 use session_manager::{Clock, Result, SessionPolicy, Verification};
-use sqlx::SqlitePool;
 
 use super::claims::RoleClaim;
 use crate::accounts::Accounts;
 use crate::config::{self, AuditSink, Backend, SessionStorageKind, Settings, VerificationMode};
+use crate::data::Data;
 use crate::keys::Keys;
 
 /// The issuer without a configured `public_url`. The port of such a server may be another one at each start, and its tokens outlive it.
@@ -91,12 +91,12 @@ const fn sink(sink: AuditSink) -> Sink {
 /// Keys, clock, tables and pools of this installation, but for what the sessions are kept in.
 pub(super) fn resources(
     settings: &Settings,
-    pool: &SqlitePool,
-    keys: &Keys,
+    data: &Data,
     accounts: &Accounts,
     clock: Arc<dyn Clock>,
     recorder: Option<Arc<PrometheusRecorder>>,
 ) -> Result<Resources> {
+    let keys = &data.keys;
     let mut resources = Resources::new().clock(clock).refresh_keys(ring(keys)?);
     if settings.backend == Backend::Jwt {
         let signing = SigningKey::ed25519_from_pkcs8(keys.access_key_pkcs8())?;
@@ -105,7 +105,7 @@ pub(super) fn resources(
     }
     if settings.audit.sinks.contains(&AuditSink::Db) {
         resources = resources
-            .audit_database(pool.clone())
+            .audit_database(data.pool.clone())
             .audit_table(audit_table())
             .audit_key(ChainKey::new(audit_secret(keys).as_ref())?);
     }

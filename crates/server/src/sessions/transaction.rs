@@ -4,6 +4,7 @@ use session_manager_core::{
     ErrorKind, Refreshed, RequestContext, RevocationReason, Rotated, Rotation, SessionId, UserId,
 };
 use session_manager_http::ProblemType;
+use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{Sessions, with_role};
@@ -79,26 +80,58 @@ impl Sessions {
         context: &RequestContext,
     ) -> Result<bool, Rejection> {
         let now = self.manager.clock().now();
-        let user_id = UserId::parse(&user.to_string())?;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(Fault::from)?;
         if !accounts.set_disabled(&mut transaction, user, true, now).await? {
             return Ok(false);
         }
-        let reason = RevocationReason::ACCOUNT_DISABLED;
+        self.end_all_with(transaction, user, RevocationReason::ACCOUNT_DISABLED, context).await?;
+        Ok(true)
+    }
+
+    /// Uses a mailed link up, stores the password and ends all sessions of the account, in one transaction. Returns whose it is.
+    ///
+    /// # Behaviour
+    /// With sessions in memory they end before the commit, as they do for a changed password.
+    ///
+    /// # Errors
+    /// The link is not valid any more (400). Nothing was changed; in memory the sessions may have ended.
+    pub(crate) async fn reset_password(
+        &self,
+        accounts: &Accounts,
+        token: &str,
+        password: &NewPassword,
+        context: &RequestContext,
+    ) -> Result<User, Rejection> {
+        let now = self.manager.clock().now();
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(Fault::from)?;
+        let user = accounts.reset_password(&mut transaction, token, password, now).await??;
+        self.end_all_with(transaction, user.id, RevocationReason::PASSWORD_RESET, context).await?;
+        Ok(user)
+    }
+
+    /// Ends all sessions of a user together with what the transaction holds already, and commits both.
+    async fn end_all_with(
+        &self,
+        mut transaction: Transaction<'_, Sqlite>,
+        user: Uuid,
+        reason: RevocationReason,
+        context: &RequestContext,
+    ) -> Result<(), Rejection> {
+        let user = UserId::from(user);
         let mut after = None;
         if let Some(storage) = &self.sql {
             let storage = storage.in_transaction(&mut transaction);
             let scoped = self.manager.in_transaction(&storage, &[])?;
-            scoped.revoke_all(&user_id, reason, context).await?;
+            scoped.revoke_all(&user, reason, context).await?;
             after = Some(scoped.after_commit());
         } else {
-            self.manager.revoke_all(&user_id, reason, context).await?;
+            self.manager.revoke_all(&user, reason, context).await?;
         }
         transaction.commit().await.map_err(Fault::from)?;
         if let Some(after) = after {
             after.publish().await;
         }
-        Ok(true)
+        Ok(())
     }
 }
 

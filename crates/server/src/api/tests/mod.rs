@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod account;
+mod admin;
 mod bench;
 mod browser;
 mod letters;
 mod outage;
 mod password;
+mod resets;
+mod rotation;
 mod sessions;
 mod sign_in;
 mod table;

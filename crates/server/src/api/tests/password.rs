@@ -118,6 +118,24 @@ async fn disabling(app: App, user: User, _: Tokens) {
     assert!(crate::flows::disable_account(&app, user.id, &RequestContext::default()).await.unwrap());
 }
 
+async fn resetting(app: App, user: User, _: Tokens) {
+    let spool = app.data().mail.clone();
+    app.accounts().request_reset(&user.email, app.now()).await.unwrap();
+    let mails = || std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+    let text = std::fs::read_to_string(mails().next().unwrap()).unwrap();
+    let token = text.lines().find_map(|line| line.split_once("?token=")).unwrap().1;
+    let password = Password::new(NEW.to_owned());
+    crate::flows::reset_password(&app, token, password, &RequestContext::default()).await.unwrap();
+    // What is in them is no matter here.
+    mails().for_each(|mail| std::fs::remove_file(mail).unwrap());
+}
+
+#[tokio::test]
+async fn a_sign_in_that_overlaps_a_reset_is_refused() {
+    overlapping(Bench::new().await, resetting, 401, "invalid-credentials", 0).await;
+    overlapping(Bench::in_memory().await, resetting, 401, "invalid-credentials", 0).await;
+}
+
 #[tokio::test]
 async fn a_sign_in_that_overlaps_a_new_password_is_refused() {
     overlapping(Bench::new().await, new_password, 401, "invalid-credentials", 1).await;

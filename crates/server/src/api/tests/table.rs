@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::bench::{ANN, Bench};
+use super::bench::{ANN, Bench, Call};
 use crate::api::{Verb, Who, endpoint, endpoints, mount};
 
 #[test]
 fn these_are_the_endpoints_and_who_may_call_them() {
-    use Who::{Authenticated, Fresh, Public};
+    use Who::{Admin, Authenticated, Fresh, FreshAdmin, Public, SelfOrAdmin};
     let found: Vec<_> =
         endpoints().iter().map(|row| (format!("{:?}", row.verb).to_uppercase(), row.path, row.who)).collect();
     let expected = [
@@ -24,6 +24,18 @@ fn these_are_the_endpoints_and_who_may_call_them() {
         ("DELETE", "/auth/sessions/{session_id}", Authenticated),
         ("DELETE", "/auth/sessions/others/revoke", Authenticated),
         ("DELETE", "/auth/sessions/all/revoke", Authenticated),
+        ("POST", "/password-resets", Public),
+        ("GET", "/password-resets/{token}", Public),
+        ("PATCH", "/password-resets/{token}", Public),
+        ("DELETE", "/users/{user_id}/tokens", SelfOrAdmin),
+        ("DELETE", "/tokens", FreshAdmin),
+        ("GET", "/security/config", Admin),
+        ("GET", "/admin/users", Admin),
+        ("GET", "/admin/users/{user_id}", Admin),
+        ("POST", "/admin/users/{user_id}/disable", Admin),
+        ("POST", "/admin/users/{user_id}/enable", Admin),
+        ("DELETE", "/admin/users/{user_id}/sessions", Admin),
+        ("DELETE", "/admin/users/{user_id}/sessions/{session_id}", Admin),
     ];
     assert_eq!(found, expected.map(|(verb, path, who)| (verb.to_owned(), path, who)));
 }
@@ -33,35 +45,52 @@ async fn every_row_asks_for_what_it_says() {
     let (bench, tokens) = Bench::signed_in().await;
     bench.pass(16 * 60);
     let stale = bench.refresh(&tokens.refresh).await.expect(200).tokens();
+    bench.user("bob@example.org").await;
+    let bob = bench.login("bob@example.org").await;
     for row in endpoints() {
         let verb = format!("{:?}", row.verb).to_uppercase();
-        let path = row.path.replace("{session_id}", "x");
+        let path = row.path.replace("{session_id}", "x").replace("{user_id}", "x").replace("{token}", "x");
         // The body is no JSON: whoever is let in hears of that, or is served.
         let call = || bench.call(&verb, &path).header("content-type", "application/json").body("{");
         let anonymous = call().send().await;
         match row.who {
+            Who::Public if row.verb == Verb::Get => drop(anonymous.expect(200)),
             Who::Public => drop(anonymous.expect_problem(400, "malformed-json")),
-            Who::Authenticated | Who::Fresh => {
+            _ => {
                 anonymous.expect_problem(401, "unauthenticated");
                 call().bearer("garbage").send().await.expect_problem(401, "invalid-token");
                 call().bearer(&stale.refresh).send().await.expect_problem(401, "invalid-token");
             }
         }
-        if row.who == Who::Fresh {
-            let refused = call().bearer(&stale.access).send().await.expect_problem(403, "step-up-required");
-            let challenge = refused.header("www-authenticate").unwrap();
-            assert!(challenge.contains("insufficient_user_authentication") && challenge.contains("max_age=\"900\""));
+        if matches!(row.who, Who::SelfOrAdmin | Who::Admin | Who::FreshAdmin) {
+            call().bearer(&bob.access).send().await.expect_problem(403, "forbidden");
+        }
+        if matches!(row.who, Who::Fresh | Who::FreshAdmin) {
+            refused_for_age(call().bearer(&stale.access)).await;
         }
     }
+}
+
+async fn refused_for_age(call: Call<'_>) {
+    let refused = call.send().await.expect_problem(403, "step-up-required");
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert!(challenge.contains("insufficient_user_authentication") && challenge.contains("max_age=\"900\""));
 }
 
 #[tokio::test]
 async fn a_handler_that_asks_for_nothing_is_guarded_by_its_row() {
     let (bench, tokens) = Bench::signed_in().await;
     let row = |path, who| endpoint(Verb::Get, path, who, || async { "served" });
-    let rows = vec![row("/public", Who::Public), row("/signed-in", Who::Authenticated), row("/fresh", Who::Fresh)];
+    let rows = vec![
+        row("/public", Who::Public),
+        row("/signed-in", Who::Authenticated),
+        row("/fresh", Who::Fresh),
+        row("/admin", Who::Admin),
+        row("/fresh-admin", Who::FreshAdmin),
+        row("/of/{user_id}", Who::SelfOrAdmin),
+    ];
     let app = bench.app.clone();
-    let router = mount(rows).layer(app.sessions().layer()).with_state(app);
+    let router = mount(rows, &app).layer(app.sessions().layer()).with_state(app);
     let status = |path: &str, token: Option<&str>| {
         let mut request = http::Request::get(format!("/api/v1{path}"));
         if let Some(token) = token {
@@ -70,13 +99,29 @@ async fn a_handler_that_asks_for_nothing_is_guarded_by_its_row() {
         let answer = tower::ServiceExt::oneshot(router.clone(), request.body(axum::body::Body::empty()).unwrap());
         async { answer.await.unwrap().status().as_u16() }
     };
-    for (path, anonymous) in [("/public", 200), ("/signed-in", 401), ("/fresh", 401)] {
+    bench.user("bob@example.org").await;
+    let (bob, bob_id) = (bench.login("bob@example.org").await, bench.account("bob@example.org").await.id);
+    let (bobs, anns) = (format!("/of/{bob_id}"), format!("/of/{}", bench.account(ANN).await.id));
+    let spelt_otherwise = bobs.to_uppercase().replace("/OF/", "/of/");
+    for (path, anonymous, others) in [
+        ("/public", 200, 200),
+        ("/signed-in", 401, 200),
+        ("/fresh", 401, 200),
+        ("/admin", 401, 403),
+        ("/fresh-admin", 401, 403),
+        (&bobs, 401, 200),
+        (&spelt_otherwise, 401, 200),
+        (&anns, 401, 403),
+        ("/of/x", 401, 403),
+        ("/of/%ff", 401, 403),
+    ] {
         assert_eq!(status(path, None).await, anonymous, "{path}");
+        assert_eq!(status(path, Some(&bob.access)).await, others, "{path}");
         assert_eq!(status(path, Some(&tokens.access)).await, 200, "{path}");
     }
     bench.pass(16 * 60);
     let stale = bench.refresh(&tokens.refresh).await.tokens();
-    for (path, expected) in [("/signed-in", 200), ("/fresh", 403)] {
+    for (path, expected) in [("/signed-in", 200), ("/fresh", 403), ("/admin", 200), ("/fresh-admin", 403)] {
         assert_eq!(status(path, Some(&stale.access)).await, expected, "{path}");
     }
 }
@@ -84,7 +129,7 @@ async fn a_handler_that_asks_for_nothing_is_guarded_by_its_row() {
 #[tokio::test]
 async fn unknown_paths_and_methods() {
     let bench = Bench::new().await;
-    for path in ["/nothing", "", "/auth", "/auth/sessions/a/b/c", "/password-resets"] {
+    for path in ["/nothing", "", "/auth", "/auth/sessions/a/b/c", "/password-resets/a/b"] {
         bench.call("GET", path).send().await.expect_problem(404, "not-found");
     }
     for (method, path, allow) in

@@ -9,11 +9,24 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
     let mut user = service.signed_in("ann@b.example").await;
     service.session("ann@b.example", ClientInfo::new().agent(PHONE)).await;
     let mut pages = Vec::new();
-    for path in
-        ["/sign-in", "/sign-in?notice=signed-out", "/register", "/verify-email?token=x", "/verify-email", "/nothing"]
-    {
+    for path in [
+        "/sign-in",
+        "/sign-in?notice=signed-out",
+        "/register",
+        "/verify-email?token=x",
+        "/verify-email",
+        "/nothing",
+        "/forgot-password",
+    ] {
         pages.push((path, visitor.get(path).await));
     }
+    visitor.post("/forgot-password", "email=ann%40b.example").await;
+    let reset = format!("/reset-password?token={}", service.token_mailed_behind().await);
+    for path in [reset.as_str(), "/reset-password?token=x", "/reset-password"] {
+        pages.push((path, visitor.get(path).await));
+    }
+    let weak = format!("{}&new_password=x", reset.split_once('?').unwrap().1);
+    pages.push(("/reset-password, weak", visitor.post("/reset-password", &weak).await));
     pages.push(("wrong password", visitor.sign_in("ann@b.example", "x").await));
     pages.push(("wrong fields", visitor.post("/register", "email=x").await));
     pages.push(("used link", visitor.post("/verify-email", "token=x").await));
@@ -21,6 +34,12 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
     pages.push(("wrong method", visitor.send("PUT", "/sign-in", "", &[("sec-fetch-site", "same-origin")]).await));
     pages.push(("/devices", user.get("/devices?notice=session-ended").await));
     pages.push(("no such session", user.post("/devices/x/end", "").await));
+    let account = format!("/admin/users/{}", service.verified("ann@b.example").await.id);
+    pages.push(("/admin", user.get("/admin?notice=tokens-rotated").await));
+    pages.push(("/admin, searched", user.get("/admin?email=b.example").await));
+    pages.push(("account", user.get(&account).await));
+    pages.push(("no reason", user.post(&format!("{account}/rotate"), "").await));
+    pages.push(("no such account", user.get("/admin/users/x").await));
     for (name, page) in pages {
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{name}");
         assert_eq!(
@@ -30,7 +49,8 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
         );
         assert_eq!(page.header("cache-control"), "no-store", "{name}");
         assert_eq!(page.header("x-content-type-options"), "nosniff", "{name}");
-        let referrer = if name.starts_with("/verify-email") { "no-referrer" } else { "same-origin" };
+        let is_secret = ["/verify-email", "/reset-password"].iter().any(|path| name.starts_with(path));
+        let referrer = if is_secret { "no-referrer" } else { "same-origin" };
         assert_eq!(page.header("referrer-policy"), referrer, "{name}");
         assert!(page.body.starts_with("<!DOCTYPE html><html lang=\"en\">"), "{name}");
         for needed in ["<title>", "name=\"viewport\"", "href=\"#main\"", "<h1>"] {
@@ -44,6 +64,7 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
             page.body.matches("<form").count(),
             page.body.matches("<form method=\"post\" action=\"/").count()
                 + page.body.matches("<form class=\"stack\" method=\"post\" action=\"/").count()
+                + page.body.matches("<form class=\"stack\" method=\"get\" action=\"/admin\"").count()
         );
     }
 }

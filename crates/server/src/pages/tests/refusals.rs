@@ -2,13 +2,20 @@
 
 use super::*;
 
-const FORMS: [(&str, &str); 6] = [
+const FORMS: [(&str, &str); 13] = [
     ("/sign-in", "email=ann%40b.example&password=Correct-Horse-7"),
     ("/register", "name=A&email=new%40b.example&password=Correct-Horse-7"),
     ("/devices/x/end", ""),
     ("/devices/end-others", ""),
     ("/devices/end-all", ""),
     ("/sign-out", ""),
+    ("/forgot-password", "email=ann%40b.example"),
+    ("/admin/rotate", "reason=a+key+of+ours+has+leaked&grace=0&password=Correct-Horse-7"),
+    ("/admin/users/x/sessions/x/end", ""),
+    ("/admin/users/x/end-all", ""),
+    ("/admin/users/x/disable", ""),
+    ("/admin/users/x/enable", ""),
+    ("/admin/users/x/rotate", "reason=a+stolen+phone"),
 ];
 
 #[tokio::test]
