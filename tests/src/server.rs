@@ -106,6 +106,22 @@ impl Server {
         panic!("it did not stop\n{}", self.log());
     }
 
+    /// Waits for the mail, sent behind an answer, whose file name contains this.
+    pub fn wait_for_mail(&self, part: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        let is_there = || {
+            let mails = std::fs::read_dir(self.data.join("mail")).expect("a mail folder");
+            mails.map(|entry| entry.expect("an entry").path()).any(|path| {
+                let is_mail = path.extension().is_some_and(|extension| extension == "eml");
+                is_mail && path.file_name().is_some_and(|name| name.to_string_lossy().contains(part))
+            })
+        };
+        while !is_there() {
+            assert!(Instant::now() < end, "no mail of the kind {part}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The single-use token in the newest mail whose link begins with `path`.
     pub fn mailed_token(&self, path: &str) -> String {
         let marker = format!("{path}?token=");

@@ -9,6 +9,8 @@ use session_manager_tests::server::Server;
 
 const EMAIL: &str = "ann@example.org";
 const PASSWORD: &str = "Correct-Horse-7";
+const CHANGED: &str = "Other-Battery-8";
+const RESET: &str = "Third-Staple-9";
 const GRACE: Duration = Duration::from_secs(1);
 
 fn members(answer: &Answer) -> Vec<&str> {
@@ -40,16 +42,21 @@ fn from_registration_to_logout() {
     assert_eq!(a.post("/auth/register", registration).expect(201).json, registered.json, "a taken address looks alike");
 
     let (first, second) = two_sign_ins(&a, &b);
+    let ended = refresh_within_and_after_the_grace(&a, &first);
+    a.get("/auth/me", &ended.access).expect_problem(401, ":revoked");
+    let first = a.login(EMAIL, PASSWORD);
     b_is_revoked_by_a(&a, &b, &first, &second);
-    let first = refresh_within_and_after_the_grace(&a, &first);
-    a.get("/auth/me", &first.access).expect_problem(401, ":revoked");
+    let link = a_change_ends_the_others_and_a_reset_all(&server, &a, &b, &first);
+    a_rotation_ends_a_users_sessions_and_another_everybodys(&server, &a, &b);
     the_end_of_the_others_and_of_this(&a, &b);
 
     let log = server.log();
-    for kind in ["created", "refreshed", "revoked", "suspicious", "rejected"] {
+    for kind in ["created", "refreshed", "revoked", "suspicious", "rejected", "rotated"] {
         assert!(log.contains(&format!("kind=\"{kind}\"")), "{kind} is in the audit trail");
     }
-    assert!(!log.contains(&first.access) && !log.contains(&first.refresh) && !log.contains(PASSWORD));
+    for secret in [&ended.access, &ended.refresh, &link, PASSWORD, CHANGED, RESET] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
     assert_eq!(server.stop(), Some(0));
 }
 
@@ -116,15 +123,76 @@ fn refresh_within_and_after_the_grace(a: &Client, first: &Tokens) -> Tokens {
     renewed
 }
 
-fn the_end_of_the_others_and_of_this(a: &Client, b: &Client) {
-    let this = a.login(EMAIL, PASSWORD);
+/// Returns the token of the link that was used.
+fn a_change_ends_the_others_and_a_reset_all(server: &Server, a: &Client, b: &Client, first: &Tokens) -> String {
     let other = b.login(EMAIL, PASSWORD);
+    let change = json!({"current_password": PASSWORD, "new_password": CHANGED});
+    let changed = a.send("PATCH", "/api/v1/auth/me/password", Some(&first.access), Some(&change)).expect(200).tokens();
+    assert_eq!(changed.session, first.session);
+    b.get("/auth/me", &other.access).expect_problem(401, ":rotated");
+    a.get("/auth/me", &first.access).expect_problem(401, ":rotated");
+    a.get("/auth/me", &changed.access).expect(200);
+
+    let asked = b.post("/password-resets", json!({"email": EMAIL})).expect(202);
+    let unknown = b.post("/password-resets", json!({"email": "nobody@example.org"})).expect(202);
+    assert_eq!(asked.json, unknown.json);
+    server.wait_for_mail("-reset-");
+    let token = server.mailed_token("/reset-password");
+    let path = format!("/api/v1/password-resets/{token}");
+    let valid = b.send("GET", &path, None, None).expect(200);
+    assert_eq!((members(&valid), &valid.json["valid"]), (vec!["expires_at", "valid"], &json!(true)));
+    let weak = b.send("PATCH", &path, None, Some(&json!({"new_password": "weak"})));
+    weak.expect_problem(400, ":weak-password");
+    let set = json!({"new_password": RESET});
+    let reset = b.send("PATCH", &path, None, Some(&set)).expect(200);
+    assert_eq!(reset.header("referrer-policy"), Some("no-referrer"));
+    b.send("PATCH", &path, None, Some(&set)).expect_problem(400, ":invalid-link");
+    assert_eq!(b.send("GET", &path, None, None).expect(200).json, json!({"valid": false}));
+    a.get("/auth/me", &changed.access).expect_problem(401, ":revoked");
+    a.refresh(&changed.refresh).expect_problem(401, ":revoked");
+    let old = json!({"email": EMAIL, "password": CHANGED});
+    a.post("/auth/login", old).expect_problem(401, ":invalid-credentials");
+    token
+}
+
+fn a_rotation_ends_a_users_sessions_and_another_everybodys(server: &Server, a: &Client, b: &Client) {
+    let (this, other) = (a.login(EMAIL, RESET), b.login(EMAIL, RESET));
+    let id = a.get("/auth/me", &this.access).expect(200).json["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/users/{id}/tokens");
+    let rotated = a.send("DELETE", &path, Some(&this.access), Some(&json!({"reason": "a stolen phone"}))).expect(200);
+    assert_eq!((&rotated.json["rotation_type"], &rotated.json["tokens_revoked"]), (&json!("USER"), &json!(2)));
+    for tokens in [&this, &other] {
+        a.get("/auth/me", &tokens.access).expect_problem(401, ":rotated");
+        a.refresh(&tokens.refresh).expect_problem(401, ":rotated");
+    }
+
+    b.post("/auth/register", json!({"email": "bob@example.org", "password": PASSWORD, "name": "Bob"})).expect(201);
+    b.post("/auth/verify-email", json!({"token": server.mailed_token("/verify-email")})).expect(200);
+    let (bob, ann) = (b.login("bob@example.org", PASSWORD), a.login(EMAIL, RESET));
+    let reason = json!({"reason": "a key of ours may have leaked", "grace_period_minutes": 1});
+    let everybody = |tokens: &Tokens| a.send("DELETE", "/api/v1/tokens", Some(&tokens.access), Some(&reason));
+    everybody(&bob).expect_problem(403, ":forbidden");
+    b.send("DELETE", &path, Some(&bob.access), Some(&reason)).expect_problem(403, ":forbidden");
+    let rotated = everybody(&ann).expect(200);
+    assert_eq!((&rotated.json["rotation_type"], &rotated.json["users_affected"]), (&json!("GLOBAL"), &json!(2)));
+    let config = a.get("/security/config", &ann.access).expect(200);
+    assert_eq!(config.json["global_min_token_version"], rotated.json["new_version"]);
+    assert_eq!(config.json["last_updated_by"], json!(id));
+    b.get("/auth/me", &bob.access).expect(200);
+    b.refresh(&bob.refresh).expect(200);
+    // It lives on for the grace, and is not to be counted among the others below.
+    a.call("POST", "/auth/logout", &ann.access).expect(200);
+}
+
+fn the_end_of_the_others_and_of_this(a: &Client, b: &Client) {
+    let this = a.login(EMAIL, RESET);
+    let other = b.login(EMAIL, RESET);
     let ended = a.call("DELETE", "/auth/sessions/others/revoke", &this.access).expect(200);
     assert_eq!((members(&ended), &ended.json["revoked_count"]), (vec!["message", "revoked_count"], &json!(1)));
     b.get("/auth/me", &other.access).expect_problem(401, ":revoked");
     a.get("/auth/me", &this.access).expect(200);
 
-    let other = b.login(EMAIL, PASSWORD);
+    let other = b.login(EMAIL, RESET);
     let ended = a.call("DELETE", "/auth/sessions/all/revoke", &this.access).expect(200);
     assert_eq!(ended.json["revoked_count"], 2);
     for tokens in [&this, &other] {
@@ -132,7 +200,7 @@ fn the_end_of_the_others_and_of_this(a: &Client, b: &Client) {
         a.refresh(&tokens.refresh).expect_problem(401, ":revoked");
     }
 
-    let last = a.login(EMAIL, PASSWORD);
+    let last = a.login(EMAIL, RESET);
     let left = a.call("POST", "/auth/logout", &last.access).expect(200);
     assert_eq!(members(&left), ["message"]);
     assert!(left.header("clear-site-data").is_some());
