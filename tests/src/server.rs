@@ -111,8 +111,10 @@ impl Server {
         let end = Instant::now() + Duration::from_secs(10);
         let is_there = || {
             let mails = std::fs::read_dir(self.data.join("mail")).expect("a mail folder");
-            let names = mails.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-            names.collect::<Vec<_>>().iter().any(|name| name.contains(part) && name.ends_with(".eml"))
+            mails.map(|entry| entry.expect("an entry").path()).any(|path| {
+                let is_mail = path.extension().is_some_and(|extension| extension == "eml");
+                is_mail && path.file_name().is_some_and(|name| name.to_string_lossy().contains(part))
+            })
         };
         while !is_there() {
             assert!(Instant::now() < end, "no mail of the kind {part}");

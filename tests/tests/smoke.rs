@@ -46,7 +46,7 @@ fn from_registration_to_logout() {
     a.get("/auth/me", &ended.access).expect_problem(401, ":revoked");
     let first = a.login(EMAIL, PASSWORD);
     b_is_revoked_by_a(&a, &b, &first, &second);
-    let link = a_change_ends_the_others_and_a_reset_all(&server, &a, &b, first);
+    let link = a_change_ends_the_others_and_a_reset_all(&server, &a, &b, &first);
     a_rotation_ends_a_users_sessions_and_another_everybodys(&server, &a, &b);
     the_end_of_the_others_and_of_this(&a, &b);
 
@@ -124,7 +124,7 @@ fn refresh_within_and_after_the_grace(a: &Client, first: &Tokens) -> Tokens {
 }
 
 /// Returns the token of the link that was used.
-fn a_change_ends_the_others_and_a_reset_all(server: &Server, a: &Client, b: &Client, first: Tokens) -> String {
+fn a_change_ends_the_others_and_a_reset_all(server: &Server, a: &Client, b: &Client, first: &Tokens) -> String {
     let other = b.login(EMAIL, PASSWORD);
     let change = json!({"current_password": PASSWORD, "new_password": CHANGED});
     let changed = a.send("PATCH", "/api/v1/auth/me/password", Some(&first.access), Some(&change)).expect(200).tokens();
