@@ -12,6 +12,7 @@ use crate::background::Background;
 use crate::config::{PublicUrl, Settings};
 use crate::data::Data;
 use crate::exit::StartError;
+use crate::limits::Limiter;
 use crate::mail::Mailer;
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
@@ -35,6 +36,8 @@ struct Inner {
     devices: DeviceKey,
     mailer: Mailer,
     clock: Arc<dyn Clock>,
+    /// None while rate limits are switched off.
+    limiter: Option<Arc<Limiter>>,
     background: Background,
     data: Data,
 }
@@ -60,6 +63,7 @@ impl App {
         let sessions =
             Sessions::new(&settings, &public_url, &data.pool, &data.keys, &accounts, Arc::clone(&clock)).await?;
         let background = Background::default();
+        let limiter = settings.rate_limits.enabled.then(|| Arc::new(Limiter::new(Arc::clone(&clock))));
         let devices = DeviceKey::new(data.keys.refresh_secret());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -71,6 +75,7 @@ impl App {
                 devices,
                 mailer,
                 clock,
+                limiter,
                 background,
                 data,
             }),
@@ -115,6 +120,11 @@ impl App {
     /// The present.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.inner.clock.now()
+    }
+
+    /// What counts requests; none while rate limits are switched off.
+    pub(crate) fn limiter(&self) -> Option<Arc<Limiter>> {
+        self.inner.limiter.clone()
     }
 
     /// Work that goes on after the answer and is waited for at the end.

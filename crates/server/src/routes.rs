@@ -2,11 +2,12 @@
 
 use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 use session_manager_backend_jwt::VerifyingKey;
 use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
@@ -20,8 +21,8 @@ use crate::sessions::remember;
 /// The routes with the service as their state.
 pub(crate) fn router(app: App) -> Router {
     let with_sessions = Router::new()
-        .merge(api::routes())
-        .merge(pages::router())
+        .merge(api::routes(&app))
+        .merge(pages::router(&app))
         .layer(from_fn_with_state(app.clone(), remember::note))
         .layer(app.sessions().layer().page_requests(pages::is_page_request).background_requests(api::is_background))
         .layer(from_fn_with_state(app.clone(), remember::extend));
@@ -29,6 +30,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/.well-known/jwks.json", get(jwks))
+        .route("/openapi.json", get(openapi))
         .merge(with_sessions)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -59,6 +61,11 @@ async fn jwks(State(app): State<App>) -> Result<Json<Value>, Rejection> {
     let kid = VerifyingKey::ed25519(key).kid().to_owned();
     let x = URL_SAFE_NO_PAD.encode(public);
     Ok(Json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}]})))
+}
+
+/// The description of the API (OpenAPI 3.1), made from the table of endpoints.
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], api::document()).into_response()
 }
 
 async fn not_found() -> Rejection {

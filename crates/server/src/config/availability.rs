@@ -36,7 +36,6 @@ fn missing(settings: &Settings) -> Vec<(&'static str, String)> {
         ("verification.mode", settings.verification.mode == VerificationMode::Cached, "cached"),
         ("verification.mode", settings.verification.mode == VerificationMode::Feed, "feed"),
         ("verification.mode", settings.verification.mode == VerificationMode::Stateless, "stateless"),
-        ("rate_limits.enabled", settings.rate_limits.enabled, "true"),
         ("mail.transport", settings.mail.transport == MailTransport::Smtp, "smtp"),
         ("metrics.enabled", settings.metrics.enabled, "true"),
         ("geoip.city", settings.geoip.city.is_some(), "a database of places"),

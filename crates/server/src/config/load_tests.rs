@@ -68,6 +68,7 @@ fn every_type_can_be_written_as_text() {
     assert_eq!(settings.policy.on_limit, OnLimit::EvictIdlest);
     assert_eq!(settings.policy.absolute_lifetime, Duration::from_hours(26));
     assert_eq!(settings.sessions.storage, SessionStorageKind::Memory);
+    assert!(!settings.rate_limits.enabled && Settings::default().rate_limits.enabled);
     assert_eq!(settings.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(settings.http.address_header.to_string(), "x-real-ip");
     assert_eq!(settings.audit.sinks, []);
@@ -155,7 +156,6 @@ fn what_this_version_lacks_is_refused_by_name() {
         "verification.mode=cached",
         "verification.mode=feed",
         "verification.mode=stateless",
-        "rate_limits.enabled=true",
         "mail.transport=smtp",
         "metrics.enabled=true",
         "geoip.city=/x.mmdb",
