@@ -14,6 +14,7 @@ use crate::data::Data;
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::flows::SuspicionMails;
+use crate::limits::Limiter;
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
 use crate::sessions::{Sessions, Wiring};
@@ -39,6 +40,8 @@ struct Inner {
     devices: DeviceKey,
     mailer: Mailer,
     clock: Arc<dyn Clock>,
+    /// None while rate limits are switched off.
+    limiter: Option<Arc<Limiter>>,
     background: Background,
     data: Data,
 }
@@ -65,6 +68,7 @@ impl App {
         let mails = SuspicionMails::new(accounts.clone(), mailer.clone(), background.clone());
         let wiring = Wiring { accounts: accounts.clone(), clock: Arc::clone(&clock), observer: Arc::new(mails) };
         let sessions = Sessions::new(&settings, &public_url, &data, wiring).await?;
+        let limiter = settings.rate_limits.enabled.then(|| Arc::new(Limiter::new(Arc::clone(&clock))));
         let devices = DeviceKey::new(data.keys.refresh_secret());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -76,6 +80,7 @@ impl App {
                 devices,
                 mailer,
                 clock,
+                limiter,
                 background,
                 data,
             }),
@@ -120,6 +125,11 @@ impl App {
     /// The present.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.inner.clock.now()
+    }
+
+    /// What counts requests; none while rate limits are switched off.
+    pub(crate) fn limiter(&self) -> Option<Arc<Limiter>> {
+        self.inner.limiter.clone()
     }
 
     /// Work that goes on after the answer and is waited for at the end.

@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     /// What is done about sessions that look wrong.
     pub(crate) suspicion: Suspicion,
     pub(crate) http: Http,
-    pub(crate) rate_limits: Switch,
+    pub(crate) rate_limits: RateLimits,
     pub(crate) mail: Mail,
     pub(crate) admin: Admin,
     pub(crate) metrics: Switch,
@@ -62,7 +62,7 @@ impl Default for Settings {
             verification: Verification::default(),
             suspicion: Suspicion::default(),
             http: Http::default(),
-            rate_limits: Switch::default(),
+            rate_limits: RateLimits::default(),
             mail: Mail::default(),
             admin: Admin::default(),
             metrics: Switch::default(),
@@ -207,6 +207,19 @@ pub(crate) struct Http {
     /// The one header in which they name the client.
     #[serde(with = "values::address_header")]
     pub(crate) address_header: AddressHeader,
+}
+
+/// Whether requests are counted. On unless switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RateLimits {
+    pub(crate) enabled: bool,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

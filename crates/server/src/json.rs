@@ -1,5 +1,7 @@
 //! JSON request bodies, and queries in the same way: every wrong field is told, unknown ones are ignored.
 
+mod described;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
@@ -10,10 +12,15 @@ use url::form_urlencoded;
 use crate::passwords::Password;
 use crate::problem::{FieldError, Rejection};
 
+pub(crate) use described::{Described, DescribedField, Kind, Shape};
+
 /// A request body, read field by field.
 pub(crate) trait RequestBody: Sized {
     /// An empty body counts as an object without fields.
     const MAY_BE_EMPTY: bool = false;
+
+    /// What is to be known of a field beyond that it is a string. Which fields there are is told by reading them.
+    const SHAPES: &'static [(&'static str, Shape)] = &[];
 
     /// Takes the fields. Reads all of them before it gives up, so that all that is wrong is told.
     fn read(fields: &mut Fields) -> Option<Self>;
@@ -92,7 +99,7 @@ fn unreadable(status: StatusCode) -> Rejection {
 }
 
 fn from_fields<T: RequestBody>(members: Map<String, Value>) -> Result<T, Rejection> {
-    let mut fields = Fields { members, errors: Vec::new() };
+    let mut fields = Fields { members, errors: Vec::new(), seen: None };
     match T::read(&mut fields) {
         Some(body) if fields.errors.is_empty() => Ok(body),
         _ => Err(Rejection::fields(&fields.errors)),
@@ -107,28 +114,27 @@ fn from_fields<T: RequestBody>(members: Map<String, Value>) -> Result<T, Rejecti
 pub(crate) struct Fields {
     members: Map<String, Value>,
     errors: Vec<FieldError>,
+    /// The fields that were asked for, where that is what is wanted.
+    seen: Option<Vec<DescribedField>>,
 }
 
 impl Fields {
     /// A string that must be there.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        self.required(name);
-        self.optional_text(name)
+        self.asked(name, Kind::Text, true);
+        self.take_text(name)
     }
 
     /// A string that may be missing.
     pub(crate) fn optional_text(&mut self, name: &str) -> Option<String> {
-        match self.members.remove(name)? {
-            Value::String(text) => Some(text),
-            Value::Null => None,
-            _ => self.wrong(name, "must be a string"),
-        }
+        self.asked(name, Kind::Text, false);
+        self.take_text(name)
     }
 
     /// A string that must be there and have a form.
     pub(crate) fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Option<T> {
-        self.required(name);
-        self.optional_parsed(name, parse)
+        self.asked(name, Kind::Text, true);
+        self.take_parsed(name, parse)
     }
 
     /// A string that may be missing and otherwise has a form.
@@ -137,20 +143,19 @@ impl Fields {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
-        let text = self.optional_text(name)?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(message) => self.wrong(name, message),
-        }
+        self.asked(name, Kind::Text, false);
+        self.take_parsed(name, parse)
     }
 
     /// A password that must be there; its rules are checked elsewhere.
     pub(crate) fn password(&mut self, name: &str) -> Option<Password> {
-        self.text(name).map(Password::new)
+        self.asked(name, Kind::Password, true);
+        self.take_text(name).map(Password::new)
     }
 
     /// A boolean that may be missing.
     pub(crate) fn optional_bool(&mut self, name: &str) -> Option<bool> {
+        self.asked(name, Kind::Flag, false);
         match self.members.remove(name)? {
             Value::Bool(value) => Some(value),
             Value::Null => None,
@@ -160,6 +165,7 @@ impl Fields {
 
     /// A whole number from a range that may be missing.
     pub(crate) fn optional_integer(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        self.asked(name, Kind::Whole { least: *range.start(), most: *range.end() }, false);
         let value = self.members.remove(name)?;
         match value.as_u64() {
             Some(number) if range.contains(&number) => Some(number),
@@ -174,8 +180,28 @@ impl Fields {
         None
     }
 
-    fn required(&mut self, name: &str) {
-        if self.members.get(name).is_none_or(Value::is_null) {
+    fn take_text(&mut self, name: &str) -> Option<String> {
+        match self.members.remove(name)? {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            _ => self.wrong(name, "must be a string"),
+        }
+    }
+
+    fn take_parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Option<T> {
+        let text = self.take_text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(message) => self.wrong(name, message),
+        }
+    }
+
+    /// Every method that takes a field begins here, so that the description knows all that is read.
+    fn asked(&mut self, name: &str, kind: Kind, required: bool) {
+        if let Some(seen) = &mut self.seen {
+            seen.push(DescribedField { name: name.to_owned(), kind, shape: None, required });
+        }
+        if required && self.members.get(name).is_none_or(Value::is_null) {
             self.wrong::<()>(name, "is required");
         }
     }

@@ -12,6 +12,7 @@ mod files;
 mod flows;
 mod json;
 mod keys;
+mod limits;
 mod mail;
 mod operate;
 mod pages;

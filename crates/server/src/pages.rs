@@ -9,6 +9,7 @@ mod admin_user;
 mod agent;
 mod assets;
 mod devices;
+mod docs;
 mod document;
 mod failure;
 mod forgot_password;
@@ -24,49 +25,83 @@ mod time;
 mod verify_email;
 
 use axum::Router;
-use axum::middleware;
+use axum::handler::Handler;
+use axum::middleware::{self, from_fn_with_state};
 use axum::response::Redirect;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use session_manager_middleware_axum::OptionalSession;
 
+use crate::api::{self, Verb};
 use crate::app::App;
+use crate::limits::limited;
 
 pub(crate) use failure::as_page;
 pub(crate) use guard::is_page_request;
 
 /// The pages, and what they are drawn with. They stand behind the session layer.
-pub(crate) fn router() -> Router<App> {
+pub(crate) fn router(app: &App) -> Router<App> {
+    use Verb::{Delete, Post};
     Router::new()
         .route("/", get(home))
-        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
-        .route("/register", get(register::show).post(register::submit))
+        .route("/sign-in", get(sign_in::show).merge(charged(app, Post, "/auth/login", sign_in::submit)))
+        .route("/register", get(register::show).merge(charged(app, Post, "/auth/register", register::submit)))
         .route("/devices", get(devices::show))
-        .route("/devices/{id}/end", post(devices::end_one))
-        .route("/devices/end-others", post(devices::end_others))
-        .route("/devices/end-all", post(sign_out::everywhere))
-        .route("/sign-out", post(sign_out::here))
-        .route("/forgot-password", get(forgot_password::show).post(forgot_password::submit))
+        .route("/devices/{id}/end", charged(app, Delete, "/auth/sessions/{session_id}", devices::end_one))
+        .route("/devices/end-others", charged(app, Delete, "/auth/sessions/others/revoke", devices::end_others))
+        .route("/devices/end-all", charged(app, Delete, "/auth/sessions/all/revoke", sign_out::everywhere))
+        .route("/sign-out", charged(app, Post, "/auth/logout", sign_out::here))
+        .route(
+            "/forgot-password",
+            get(forgot_password::show).merge(charged(app, Post, "/password-resets", forgot_password::submit)),
+        )
         .route("/admin", get(admin::show))
-        .route("/admin/rotate", post(admin::rotate))
+        .route("/admin/rotate", charged(app, Delete, "/tokens", admin::rotate))
         .route("/admin/users/{user}", get(admin_user::show))
-        .route("/admin/users/{user}/sessions/{id}/end", post(admin_user::end_one))
-        .route("/admin/users/{user}/end-all", post(admin_user::end_all))
-        .route("/admin/users/{user}/disable", post(admin_user::disable))
-        .route("/admin/users/{user}/enable", post(admin_user::enable))
-        .route("/admin/users/{user}/rotate", post(admin_user::rotate))
+        .route(
+            "/admin/users/{user}/sessions/{id}/end",
+            charged(app, Delete, "/admin/users/{user_id}/sessions/{session_id}", admin_user::end_one),
+        )
+        .route("/admin/users/{user}/end-all", charged(app, Delete, "/admin/users/{user_id}/sessions", admin_user::end_all))
+        .route("/admin/users/{user}/disable", charged(app, Post, "/admin/users/{user_id}/disable", admin_user::disable))
+        .route("/admin/users/{user}/enable", charged(app, Post, "/admin/users/{user_id}/enable", admin_user::enable))
+        .route("/admin/users/{user}/rotate", charged(app, Delete, "/users/{user_id}/tokens", admin_user::rotate))
+        .route("/docs", get(docs::show))
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.
-        .route("/verify-email", get(verify_email::show).post(verify_email::submit))
-        .merge(reset())
+        .route(
+            "/verify-email",
+            get(verify_email::show).merge(charged(app, Post, "/auth/verify-email", verify_email::submit)),
+        )
+        .merge(reset(app))
         .merge(assets::router())
 }
 
 /// Whoever forgot the password may have any browser: see [`guard::first_party_or_hidden`].
-fn reset() -> Router<App> {
+fn reset(app: &App) -> Router<App> {
     Router::new()
-        .route("/reset-password", get(reset_password::show).post(reset_password::submit))
+        .route(
+            "/reset-password",
+            get(reset_password::show).merge(charged(
+                app,
+                Verb::Patch,
+                "/password-resets/{token}",
+                reset_password::submit,
+            )),
+        )
         .route_layer(middleware::from_fn(guard::first_party_or_hidden))
+}
+
+/// A form that does what an endpoint of the API does, and costs what that costs.
+fn charged<H, T>(app: &App, verb: Verb, path: &str, form: H) -> MethodRouter<App>
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    match api::meter_of(app, verb, path) {
+        Some(meter) => post(form).route_layer(from_fn_with_state(meter, limited)),
+        None => post(form),
+    }
 }
 
 async fn home(OptionalSession(session): OptionalSession) -> Redirect {

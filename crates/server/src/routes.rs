@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -23,7 +24,7 @@ use crate::sessions::remember;
 pub(crate) fn router(app: App) -> Router {
     let with_sessions = Router::new()
         .merge(api::routes(&app))
-        .merge(pages::router())
+        .merge(pages::router(&app))
         .layer(from_fn_with_state(app.clone(), remember::note))
         .layer(app.sessions().layer().page_requests(pages::is_page_request).background_requests(api::is_background))
         .layer(from_fn_with_state(app.clone(), remember::extend));
@@ -32,6 +33,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
+        .route("/openapi.json", get(openapi))
         .merge(with_sessions)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -71,6 +73,11 @@ async fn jwks(State(app): State<App>) -> Result<Json<Value>, Rejection> {
     let kid = VerifyingKey::ed25519(key).kid().to_owned();
     let x = URL_SAFE_NO_PAD.encode(public);
     Ok(Json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}]})))
+}
+
+/// The description of the API (OpenAPI 3.1), made from the table of endpoints.
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], api::document()).into_response()
 }
 
 async fn not_found() -> Rejection {

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor, FromRow, Row as _, Sqlite};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Accounts, EmailAddress, Fault};
 use crate::mail::Recipient;
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     User,

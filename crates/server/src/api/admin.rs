@@ -6,27 +6,61 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answers::UserBody;
+use super::description::Description;
 use super::path::named;
 use super::sessions::{ListBody, Reason, RevokedMany, RevokedOne, page_size};
 use super::sign_in::signed_out;
 use crate::accounts::{User, UserSearch};
 use crate::app::App;
 use crate::flows::{self, Administrator, ListQuery, USUAL_PAGE};
-use crate::json::{Fields, JsonBody, QueryFields, RequestBody};
+use crate::json::{Fields, JsonBody, QueryFields, RequestBody, Shape};
 use crate::problem::Rejection;
 
 /// The longest text that an address can contain.
 const LONGEST: usize = 254;
 
+const NO_SUCH_USER: (u16, &str) = (404, "no such user");
+
+pub(super) const SEARCH: Description = Description::new("Search accounts by their address", "audit `accessed`")
+    .query::<Search>()
+    .answers::<AccountsBody>(200);
+
+pub(super) const SHOW: Description = Description::new("Show an account and its sessions", "audit `accessed`")
+    .query::<ListQuery>()
+    .answers::<AccountWithSessions>(200)
+    .problems(&[(400, "the cursor belongs to another list"), NO_SUCH_USER]);
+
+pub(super) const DISABLE: Description =
+    Description::new("Close an account to sign-in, and end its sessions", "audit `revoked`, `accessed`")
+        .answers::<AccountBody>(200)
+        .problems(&[NO_SUCH_USER, (409, "it is closed already, or one's own")]);
+
+pub(super) const ENABLE: Description = Description::new("Open an account again", "audit `accessed`")
+    .answers::<AccountBody>(200)
+    .problems(&[NO_SUCH_USER, (409, "it is open")]);
+
+pub(super) const END_ALL: Description =
+    Description::new("End all sessions of an account", "audit `revoked`, `accessed`")
+        .answers::<RevokedMany>(200)
+        .problems(&[NO_SUCH_USER]);
+
+pub(super) const END_ONE: Description = Description::new("End a session of an account", "audit `revoked`, `accessed`")
+    .body::<Reason>()
+    .answers::<RevokedOne>(200)
+    .problems(&[(404, "no such user, or no such session of theirs"), (409, "it had ended before")]);
+
 /// An account as administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(super) struct AccountBody {
     #[serde(flatten)]
     user: UserBody,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "date-time", required = false)]
     disabled_at: Option<DateTime<Utc>>,
 }
 
@@ -39,6 +73,8 @@ impl From<User> for AccountBody {
 pub(super) struct Search(UserSearch);
 
 impl RequestBody for Search {
+    const SHAPES: &'static [(&'static str, Shape)] = &[("limit", Shape::Whole { least: 1, most: 200 })];
+
     fn read(fields: &mut Fields) -> Option<Self> {
         let text = fields.optional_parsed("email", |text| {
             if text.len() > LONGEST { Err("must be at most 254 bytes long") } else { Ok(text.to_owned()) }
@@ -53,10 +89,12 @@ impl RequestBody for Search {
 }
 
 /// A page of accounts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccountList)]
 pub(super) struct AccountsBody {
     users: Vec<AccountBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "uuid", required = false)]
     next_cursor: Option<Uuid>,
 }
 
@@ -70,7 +108,7 @@ pub(super) async fn search(
 }
 
 /// An account with a page of its sessions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AccountWithSessions {
     user: AccountBody,
     #[serde(flatten)]

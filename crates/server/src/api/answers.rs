@@ -8,6 +8,7 @@ use serde::Serialize;
 use session_manager_core::{Refreshed, Session, SessionId, TokenPair};
 use session_manager_http::ProblemType;
 use session_manager_middleware_axum::Credential;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::{EmailAddress, Role, User};
@@ -16,7 +17,7 @@ use crate::flows::is_remembered;
 use crate::problem::Rejection;
 
 /// A sentence for people.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Message {
     pub(super) message: &'static str,
 }
@@ -28,16 +29,21 @@ impl Message {
 }
 
 /// An account as its owner sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
 pub(super) struct UserBody {
+    #[schema(value_type = String, format = "uuid")]
     id: Uuid,
+    #[schema(value_type = String, format = "email")]
     email: EmailAddress,
     name: String,
     role: Role,
+    #[schema(value_type = String, format = "date-time")]
     created_at: DateTime<Utc>,
     email_verified: bool,
     /// The address that becomes the account's once it is confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "email", required = false)]
     pub(super) pending_email: Option<EmailAddress>,
 }
 
@@ -56,18 +62,28 @@ impl From<User> for UserBody {
 }
 
 /// New tokens of a session.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
 pub(super) struct TokensBody<'a> {
+    /// Not where the tokens go into cookies.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     access_token: Option<&'a str>,
+    /// Not where the tokens go into cookies.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     refresh_token: Option<&'a str>,
     token_type: &'static str,
     /// Seconds from `server_time`: reckoned by the server's clock alone, so that a client's wrong clock does no harm.
+    #[schema(minimum = 0)]
     expires_in: i64,
+    #[schema(format = "date-time")]
     server_time: String,
+    #[schema(value_type = String, format = "uuid")]
     session_id: SessionId,
+    /// After a sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = UserBody, required = false)]
     pub(super) user: Option<UserBody>,
 }
 

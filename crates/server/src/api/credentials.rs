@@ -5,12 +5,21 @@ use axum::response::Response;
 use http::HeaderMap;
 use session_manager_middleware_axum::CurrentSession;
 
-use super::answers::renewed;
+use super::answers::{TokensBody, renewed};
+use super::description::Description;
 use crate::app::App;
 use crate::flows::{self, NewPasswords};
-use crate::json::{Fields, JsonBody, RequestBody};
+use crate::json::{Fields, JsonBody, RequestBody, Shape};
 use crate::passwords::Password;
 use crate::problem::Rejection;
+
+const LOCKED: (u16, &str) = (403, "locked after too many wrong passwords");
+
+pub(super) const REAUTHENTICATE: Description =
+    Description::new("Prove again who one is (step-up)", "audit `reauthenticated`, `accessed`")
+        .body::<Proof>()
+        .answers::<TokensBody<'static>>(200)
+        .problems(&[(400, "wrong password"), LOCKED]);
 
 pub(super) struct Proof(Password);
 
@@ -31,7 +40,16 @@ pub(super) async fn reauthenticate(
     renewed(&app, session.credential(), &refreshed)
 }
 
+pub(super) const CHANGE_PASSWORD: Description =
+    Description::new("Change the password and end every other session", "audit `revoked`, `accessed`")
+        .number(8)
+        .body::<NewPasswords>()
+        .answers::<TokensBody<'static>>(200)
+        .problems(&[(400, "wrong, unchanged or weak password"), LOCKED]);
+
 impl RequestBody for NewPasswords {
+    const SHAPES: &'static [(&'static str, Shape)] = &[("new_password", Shape::Length { least: 8, most: 128 })];
+
     fn read(fields: &mut Fields) -> Option<Self> {
         let current = fields.password("current_password");
         let new = fields.password("new_password");

@@ -10,21 +10,25 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use session_manager_core::UserId;
 use session_manager_middleware_axum::CurrentSession;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::description::Description;
 use super::path::named;
 use super::sign_in::signed_out;
 use crate::app::App;
 use crate::flows::{self, Administrator, FreshAdministrator, RotationOutcome, RotationReason, SecurityConfig};
-use crate::json::{Fields, JsonBody, RequestBody};
+use crate::json::{Fields, JsonBody, RequestBody, Shape};
 use crate::problem::Rejection;
 
 const USUAL_GRACE: u64 = 15;
 
 /// A rotation that was done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rotation)]
 pub(super) struct RotationBody {
     rotation_type: &'static str,
+    #[schema(value_type = Option<String>, format = "uuid")]
     user_id: Option<Uuid>,
     /// None where nothing was known of the user yet.
     old_version: Option<u64>,
@@ -33,8 +37,10 @@ pub(super) struct RotationBody {
     tokens_revoked: Option<u64>,
     users_affected: Option<u64>,
     reason: String,
+    #[schema(value_type = String)]
     initiated_by: UserId,
     grace_period_minutes: Option<u64>,
+    #[schema(value_type = String, format = "date-time")]
     rotated_at: DateTime<Utc>,
 }
 
@@ -55,9 +61,18 @@ impl RotationBody {
     }
 }
 
+pub(super) const ROTATE_USER: Description =
+    Description::new("End all of a user's tokens at once, by raising their epoch", "audit `rotated`, `accessed`")
+        .number(16)
+        .body::<UserRotation>()
+        .answers::<RotationBody>(200)
+        .problems(&[(403, "another user's, and no administrator"), (404, "no such user")]);
+
 pub(super) struct UserRotation(RotationReason);
 
 impl RequestBody for UserRotation {
+    const SHAPES: &'static [(&'static str, Shape)] = &[("reason", Shape::Length { least: 10, most: 500 })];
+
     fn read(fields: &mut Fields) -> Option<Self> {
         fields.parsed("reason", RotationReason::for_user).map(Self)
     }
@@ -76,12 +91,20 @@ pub(super) async fn rotate_user(
     Ok(if is_own { signed_out(&app, &session, response) } else { response })
 }
 
+pub(super) const ROTATE_EVERYBODY: Description =
+    Description::new("End everybody's tokens, at once or after a grace", "audit `rotated`, `accessed`")
+        .number(17)
+        .body::<GlobalRotation>()
+        .answers::<RotationBody>(200);
+
 pub(super) struct GlobalRotation {
     reason: RotationReason,
     grace: u64,
 }
 
 impl RequestBody for GlobalRotation {
+    const SHAPES: &'static [(&'static str, Shape)] = &[("reason", Shape::Length { least: 20, most: 1000 })];
+
     fn read(fields: &mut Fields) -> Option<Self> {
         let reason = fields.parsed("reason", RotationReason::for_everybody);
         let grace = fields.optional_integer("grace_period_minutes", 0..=60).unwrap_or(USUAL_GRACE);
@@ -106,16 +129,25 @@ pub(super) async fn rotate_everybody(
     Ok(if grace == 0 { signed_out(&app, admin.administrator().session(), response) } else { response })
 }
 
+pub(super) const CONFIG: Description = Description::new("Show what tokens must be no older than", "audit `accessed`")
+    .number(18)
+    .answers::<ConfigBody>(200);
+
 /// What tokens must be no older than.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecurityConfig)]
 pub(super) struct ConfigBody {
     global_min_token_version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "date-time", required = false)]
     grace_until: Option<DateTime<Utc>>,
+    #[schema(value_type = String, format = "date-time")]
     last_updated_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "uuid", required = false)]
     last_updated_by: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     last_rotation_reason: Option<String>,
 }
 

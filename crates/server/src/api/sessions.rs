@@ -8,15 +8,30 @@ use serde::Serialize;
 use session_manager_core::storage::{Cursor, SessionFilter};
 use session_manager_core::{DeviceKind, RevocationReason, SessionId};
 use session_manager_middleware_axum::CurrentSession;
+use utoipa::ToSchema;
 
+use super::description::Description;
 use super::path::named;
 use super::sign_in::signed_out;
 use crate::app::App;
 use crate::flows::{self, ListQuery, Listing, MAX_PAGE, SessionEntry};
-use crate::json::{Fields, JsonBody, QueryFields, RequestBody};
+use crate::json::{Fields, JsonBody, QueryFields, RequestBody, Shape};
 use crate::problem::Rejection;
 
+pub(super) const LIST: Description = Description::new("List the sessions", "audit `accessed`")
+    .number(12)
+    .query::<ListQuery>()
+    .answers::<ListBody>(200)
+    .problems(&[(400, "the cursor belongs to another list")]);
+
 impl RequestBody for ListQuery {
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("limit", Shape::Whole { least: 1, most: 200 }),
+        ("include_ended", Shape::OneOf(&["true", "false"])),
+        ("device", Shape::OneOf(&["desktop", "phone", "tablet", "tv", "embedded", "bot", "unknown"])),
+        ("country", Shape::Pattern("^[A-Za-z]{2}$")),
+    ];
+
     fn read(fields: &mut Fields) -> Option<Self> {
         let cursor = fields.optional_text("cursor").filter(|text| !text.is_empty()).map(Cursor::from_text);
         let limit = fields.optional_parsed("limit", page_size);
@@ -47,11 +62,13 @@ pub(super) fn page_size(text: &str) -> Result<u32, &'static str> {
 }
 
 /// A page of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionList)]
 pub(super) struct ListBody {
     sessions: Vec<SessionEntry>,
     total_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     next_cursor: Option<Cursor>,
 }
 
@@ -70,10 +87,21 @@ pub(super) async fn list(
     Ok(Json(listing.into()))
 }
 
+pub(super) const REVOKE: Description = Description::new("End another session", "audit `revoked`, `accessed`")
+    .number(13)
+    .body::<Reason>()
+    .answers::<RevokedOne>(200)
+    .problems(&[
+        (400, "it is the current session: use logout"),
+        (404, "unknown, or another user's"),
+        (409, "it had ended before"),
+    ]);
+
 pub(super) struct Reason(pub(super) Option<RevocationReason>);
 
 impl RequestBody for Reason {
     const MAY_BE_EMPTY: bool = true;
+    const SHAPES: &'static [(&'static str, Shape)] = &[("reason", Shape::Length { least: 1, most: 200 })];
 
     fn read(fields: &mut Fields) -> Option<Self> {
         let reason = fields.optional_parsed("reason", |text| {
@@ -83,9 +111,10 @@ impl RequestBody for Reason {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedOne {
     pub(super) message: &'static str,
+    #[schema(value_type = String, format = "uuid")]
     pub(super) revoked_session_id: SessionId,
 }
 
@@ -99,7 +128,17 @@ pub(super) async fn revoke(
     Ok(Json(RevokedOne { message: "The session is ended.", revoked_session_id }))
 }
 
-#[derive(Debug, Serialize)]
+pub(super) const REVOKE_OTHERS: Description =
+    Description::new("End all sessions but this one", "audit `revoked`, `accessed`")
+        .number(14)
+        .answers::<RevokedMany>(200);
+
+pub(super) const REVOKE_ALL: Description =
+    Description::new("End all sessions, this one too", "audit `revoked`, `accessed`")
+        .number(15)
+        .answers::<RevokedMany>(200);
+
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedMany {
     pub(super) message: &'static str,
     pub(super) revoked_count: usize,

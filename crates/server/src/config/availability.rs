@@ -18,13 +18,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
 }
 
 fn missing(settings: &Settings) -> Vec<(&'static str, String)> {
-    let rules = [
-        (
-            "database.url",
-            settings.database.url.as_ref().is_some_and(|url| !url.expose().starts_with("sqlite:")),
-            "anything but sqlite:PATH",
-        ),
-        ("rate_limits.enabled", settings.rate_limits.enabled, "true"),
-    ];
+    let rules = [(
+        "database.url",
+        settings.database.url.as_ref().is_some_and(|url| !url.expose().starts_with("sqlite:")),
+        "anything but sqlite:PATH",
+    )];
     rules.into_iter().filter(|rule| rule.1).map(|(key, _, value)| (key, value.to_owned())).collect()
 }

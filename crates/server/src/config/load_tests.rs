@@ -68,6 +68,7 @@ fn every_type_can_be_written_as_text() {
     assert_eq!(settings.policy.on_limit, OnLimit::EvictIdlest);
     assert_eq!(settings.policy.absolute_lifetime, Duration::from_hours(26));
     assert_eq!(settings.sessions.storage, SessionStorageKind::Memory);
+    assert!(!settings.rate_limits.enabled && Settings::default().rate_limits.enabled);
     assert_eq!(settings.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(settings.http.address_header.to_string(), "x-real-ip");
     assert_eq!(settings.audit.sinks, []);
@@ -142,7 +143,7 @@ fn a_file_that_is_missing_or_not_toml_is_told_without_its_text() {
 
 #[test]
 fn what_this_version_lacks_is_refused_by_name() {
-    for setting in ["database.url=postgres://app:hunter2@db/x", "rate_limits.enabled=true"] {
+    for setting in ["database.url=postgres://app:hunter2@db/x"] {
         let text = message(load(&set(&[setting]), Environment::new()));
         let key = setting.split('=').next().unwrap();
         assert!(text.starts_with("not in this version") && text.contains(&format!("`{key}`")), "{text}");

@@ -8,6 +8,7 @@ use serde::Serialize;
 use session_manager_core::storage::{Cursor, SessionFilter};
 use session_manager_core::{Device, RevocationReason, Session, SessionId, SessionView, State, UserId};
 use session_manager_middleware_axum::CurrentSession;
+use utoipa::ToSchema;
 
 use super::profile::current_user;
 use crate::app::App;
@@ -36,26 +37,35 @@ pub(crate) struct Listing {
 }
 
 /// A session in the list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct SessionEntry {
+    #[schema(value_type = String, format = "uuid")]
     pub(crate) id: SessionId,
     /// In words: what the user calls the device, or what it was recognised as, or its user agent.
     pub(crate) device_info: Option<String>,
+    #[schema(value_type = Option<Object>)]
     pub(crate) device: Option<Device>,
     /// `Berlin, DE`, as far as known.
     pub(crate) location: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub(crate) ip_address: Option<IpAddr>,
+    #[schema(value_type = String, format = "date-time")]
     pub(crate) created_at: DateTime<Utc>,
+    #[schema(value_type = String, format = "date-time")]
     pub(crate) last_activity: DateTime<Utc>,
+    #[schema(value_type = String, format = "date-time")]
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) is_current: bool,
     pub(crate) is_trusted: bool,
     /// Somebody ended it; one that ran out is not live either, and is not revoked.
     pub(crate) is_revoked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     pub(crate) revoked_reason: Option<RevocationReason>,
     /// All that is known of it, for the pages.
     #[serde(skip)]
+    #[schema(ignore)]
     pub(crate) session: Arc<Session>,
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use session_manager_core::{
-    Created, NewSession, PolicyOverrides, Refreshed, RequestContext, RevocationReason, Session, UserId,
+    Created, NewSession, PolicyOverrides, Refreshed, RequestContext, RevocationReason, Session, SessionId, TokenKind,
+    UserId,
 };
 use uuid::Uuid;
 
@@ -14,6 +15,7 @@ use super::revocation::end;
 use super::{DeviceName, new_device};
 use crate::accounts::{Attempted, DeviceToken, EmailAddress, Origin, Refusal, SignInAttempt, User};
 use crate::app::App;
+use crate::limits::SessionMeter;
 use crate::passwords::Password;
 use crate::problem::Rejection;
 use crate::sessions::with_role;
@@ -84,13 +86,36 @@ pub(crate) async fn login(app: &App, login: Login, context: &RequestContext) -> 
     Ok(LoggedIn { user, created })
 }
 
-/// Exchanges a refresh token for a new pair.
+/// Exchanges a refresh token for a new pair, within the session's limit.
+///
+/// # Behaviour
+/// Only a new generation counts. An answer that is repeated within the grace costs nothing, and a token that will be refused anyway is asked
+/// about no limit, so that no replay stays unseen.
 ///
 /// # Errors
-/// 401 with a type of its own for expired, revoked, reuse detected and rotated out; revoked when the account is gone or disabled.
-pub(crate) async fn refresh(app: &App, token: &str, context: &RequestContext) -> Result<Refreshed, Rejection> {
+/// 401 with a type of its own for expired, revoked, reuse detected and rotated out; revoked when the account is gone or disabled. 429 when
+/// the session had too many new generations; the token stays good.
+pub(crate) async fn refresh(
+    app: &App,
+    token: &str,
+    context: &RequestContext,
+    meter: &SessionMeter,
+) -> Result<Refreshed, Rejection> {
+    if meter.counts()
+        && let Some(session) = would_begin_generation(app, token).await?
+        && let Err(refusal) = meter.look(session).await
+        // The last one that was left may have gone to a request with the same token, whose answer this one is to repeat.
+        && would_begin_generation(app, token).await?.is_some()
+    {
+        return Err(refusal);
+    }
     let refreshed = app.sessions().manager().refresh(token, context).await?;
     let session = &refreshed.snapshot.session;
+    if refreshed.converged {
+        meter.show(session.id).await;
+    } else {
+        meter.spend(session.id).await;
+    }
     match open_account(app, &session.user_id).await {
         Ok(_) => Ok(refreshed),
         Err(rejection) if rejection.problem().status() == StatusCode::UNAUTHORIZED => {
@@ -100,6 +125,14 @@ pub(crate) async fn refresh(app: &App, token: &str, context: &RequestContext) ->
         }
         Err(rejection) => Err(rejection),
     }
+}
+
+/// The session of a refresh token that would begin a new generation; none for one that repeats an answer, or is refused.
+async fn would_begin_generation(app: &App, token: &str) -> Result<Option<SessionId>, Rejection> {
+    let found = app.sessions().manager().introspect(token).await?;
+    let found = found.filter(|found| found.kind == TokenKind::Refresh);
+    let found = found.filter(|found| found.verified.generation >= found.snapshot.control.generation);
+    Ok(found.map(|found| found.snapshot.session.id))
 }
 
 /// Whether the user asked to be remembered, so that cookies outlast the browser.

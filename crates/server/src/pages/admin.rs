@@ -19,6 +19,7 @@ use super::sign_in;
 use crate::accounts::{Role, User, UserPage, UserSearch};
 use crate::app::App;
 use crate::flows::{self, Administrator, RotationReason, USUAL_PAGE};
+use crate::limits::SessionMeter;
 use crate::passwords::Password;
 use crate::problem::Rejection;
 
@@ -66,9 +67,11 @@ impl Default for RotationForm {
 pub(super) async fn rotate(
     State(app): State<App>,
     SignedInAdmin(admin): SignedInAdmin,
+    meter: SessionMeter,
     headers: HeaderMap,
     Form(form): Form<RotationForm>,
 ) -> Result<Response, Rejection> {
+    meter.look_for_everybody().await?;
     let mut errors = FieldErrors::default();
     let reason = errors.parsed("reason", RotationReason::for_everybody(&form.reason));
     let grace = errors.parsed("grace", minutes(&form.grace));
@@ -98,7 +101,10 @@ pub(super) async fn rotate(
     let cookies =
         cookies.set(&refreshed.tokens).map_err(|_| Rejection::from(session_manager_http::ProblemType::Internal))?;
     let outcome = match flows::rotate_everybody(&app, &fresh, &reason, grace).await {
-        Ok(_) => Redirect::to(&Notice::TokensRotated.on("/admin")).into_response(),
+        Ok(_) => {
+            meter.spend_for_everybody().await;
+            Redirect::to(&Notice::TokensRotated.on("/admin")).into_response()
+        }
         Err(rejection) => rejection.into_response(),
     };
     Ok((cookies, outcome).into_response())

@@ -63,6 +63,17 @@ impl Page {
         )
     }
 
+    /// A page to look things up in, for anybody.
+    pub(super) fn reference(title: &str, content: &Markup) -> Self {
+        Self::of(
+            title,
+            &html! {
+                header.bar { div { (brand()) } }
+                main.page #main tabindex="-1" { (content) }
+            },
+        )
+    }
+
     /// With another status than 200.
     pub(super) const fn status(mut self, status: StatusCode) -> Self {
         self.status = status;

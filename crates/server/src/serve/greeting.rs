@@ -21,6 +21,9 @@ pub(super) fn warn(app: &App, address: SocketAddr) {
              that all users share one address in lists, mails and locks"
         );
     }
+    if !app.settings().rate_limits.enabled && !app.is_local() {
+        tracing::warn!("rate_limits.enabled is false: nothing bounds how often a client may ask");
+    }
     if app.data().shared {
         tracing::warn!(
             folder = %app.settings().data.display(),

@@ -86,6 +86,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) text: String,
 }
 
 /// What a sign-in gave.
@@ -113,9 +114,15 @@ impl Bench {
         Self::with(|settings| settings.sessions.storage = SessionStorageKind::Memory).await
     }
 
+    /// With rate limits, which the other tests would only run into.
+    pub(super) async fn limited() -> Self {
+        Self::with(|settings| settings.rate_limits.enabled = true).await
+    }
+
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings { data: folder.path().to_owned(), ..Settings::default() };
+        settings.rate_limits.enabled = false;
         change(&mut settings);
         let clock = Arc::new(BenchClock::default());
         let data = Data::open(&settings).await.unwrap();
@@ -133,7 +140,7 @@ impl Bench {
         self.request("GET", path)
     }
 
-    fn request(&self, method: &str, path: &str) -> Call<'_> {
+    pub(super) fn request(&self, method: &str, path: &str) -> Call<'_> {
         let request = Request::builder().method(method).uri(path).header("user-agent", "curl/8");
         Call { bench: self, request, peer: "198.51.100.1:4711".parse().unwrap(), body: Vec::new() }
     }
@@ -166,6 +173,11 @@ impl Bench {
 
     pub(super) async fn login_as(&self, email: &str, agent: &str) -> Tokens {
         self.post("/auth/login", credentials(email)).header("user-agent", agent).send().await.expect(200).tokens()
+    }
+
+    /// A sign-in from another address, by which that of the others is not spent.
+    pub(super) async fn login_from(&self, email: &str, peer: &str) -> Tokens {
+        self.post("/auth/login", credentials(email)).at_peer(peer).send().await.expect(200).tokens()
     }
 
     /// A confirmed user and a session of theirs.
@@ -242,7 +254,8 @@ impl Call<'_> {
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, json }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, json, text }
     }
 }
 

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::bench::{ANN, Bench, Call};
+use crate::api::description::Description;
 use crate::api::{Verb, Who, endpoint, endpoints, mount};
+use crate::limits::Limit;
 
 #[test]
 fn these_are_the_endpoints_and_who_may_call_them() {
@@ -80,7 +82,11 @@ async fn refused_for_age(call: Call<'_>) {
 #[tokio::test]
 async fn a_handler_that_asks_for_nothing_is_guarded_by_its_row() {
     let (bench, tokens) = Bench::signed_in().await;
-    let row = |path, who| endpoint(Verb::Get, path, who, || async { "served" });
+    let row = |path, who| {
+        endpoint(Verb::Get, path, who, || async { "served" })
+            .limit(Limit::none())
+            .described(Description::new("Serves", "nothing"))
+    };
     let rows = vec![
         row("/public", Who::Public),
         row("/signed-in", Who::Authenticated),

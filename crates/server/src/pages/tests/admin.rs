@@ -108,6 +108,9 @@ async fn everybodys_tokens_are_rotated_with_the_password_only() {
     service.clock.0.advance(Duration::from_mins(20));
     let rotated = ann.post("/admin/rotate", &format!("{WHY}&grace=5&password={PASSWORD}")).await;
     assert_eq!((rotated.status, rotated.location()), (StatusCode::SEE_OTHER, "/admin?notice=tokens-rotated"));
+    // Once a day, as by the API.
+    let again = ann.post("/admin/rotate", &format!("{WHY}&grace=5&password={PASSWORD}")).await;
+    assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(rotated.set_cookies().len(), 2, "the proof has renewed the tokens");
     let page = ann.get("/admin").await.body;
     assert!(page.contains("The last reason was: <bdi>a key of ours has leaked</bdi>"), "{page}");
