@@ -1,7 +1,10 @@
 //! The schemas that are not derived from an answer: problems, request bodies, parameters.
 
+use serde_json::Value;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::{Object, Required, Schema};
 
 use crate::json::{Described, DescribedField, Kind, Shape};
@@ -32,11 +35,14 @@ pub(super) fn problem() -> Schema {
         .into()
 }
 
-/// A request body.
+/// A request body. Null stands for a field that is missing.
 pub(super) fn of_body(described: &Described) -> Schema {
     let body = described.fields.iter().fold(ObjectBuilder::new(), |body, field| {
-        let body = body.property(field.name.as_str(), of_field(field));
-        if field.required { body.required(field.name.as_str()) } else { body }
+        if field.required {
+            body.property(field.name.as_str(), of_field(field)).required(field.name.as_str())
+        } else {
+            body.property(field.name.as_str(), or_null(of_field(field)))
+        }
     });
     body.build().into()
 }
@@ -45,7 +51,6 @@ pub(super) fn of_body(described: &Described) -> Schema {
 pub(super) fn of_field(field: &DescribedField) -> Object {
     let text = ObjectBuilder::new().schema_type(Type::String);
     let number = |least: u64, most: u64| {
-        // None of ours is beyond what a double holds exactly.
         let bound = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
         ObjectBuilder::new().schema_type(Type::Integer).minimum(bound(least)).maximum(bound(most))
     };
@@ -62,6 +67,14 @@ pub(super) fn of_field(field: &DescribedField) -> Object {
         (_, None | Some(Shape::Whole { .. })) => text,
     };
     schema.build()
+}
+
+fn or_null(mut schema: Object) -> Object {
+    if let SchemaType::Type(plain) = schema.schema_type {
+        schema.schema_type = [plain, Type::Null].into_iter().collect();
+    }
+    schema.enum_values = schema.enum_values.map(|words| words.into_iter().chain([Value::Null]).collect());
+    schema
 }
 
 /// A part of a path.
