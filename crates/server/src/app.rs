@@ -15,6 +15,7 @@ use crate::exit::StartError;
 use crate::mail::Mailer;
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
+use crate::streams::Streams;
 
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
 const CLEAN_BATCH: u32 = 1000;
@@ -36,6 +37,7 @@ struct Inner {
     mailer: Mailer,
     clock: Arc<dyn Clock>,
     background: Background,
+    streams: Streams,
     data: Data,
 }
 
@@ -72,6 +74,7 @@ impl App {
                 mailer,
                 clock,
                 background,
+                streams: Streams::default(),
                 data,
             }),
         })
@@ -120,6 +123,11 @@ impl App {
     /// Work that goes on after the answer and is waited for at the end.
     pub(crate) fn background(&self) -> &Background {
         &self.inner.background
+    }
+
+    /// Event streams that are open.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
     }
 
     pub(crate) fn data(&self) -> &Data {

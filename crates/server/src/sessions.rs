@@ -9,7 +9,7 @@ mod transaction;
 use std::sync::Arc;
 
 use session_manager_core::storage::Severity;
-use session_manager_core::{Clock, LocalBus, SessionManager};
+use session_manager_core::{Clock, InvalidationBus, LocalBus, SessionManager};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
@@ -30,6 +30,7 @@ pub(crate) use transaction::PasswordChange;
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     manager: SessionManager,
+    bus: Arc<dyn InvalidationBus>,
     /// The storage as SQL, where it is: only that can join a transaction of the accounts.
     sql: Option<SqlxStorage<Sqlite>>,
     pool: SqlitePool,
@@ -51,11 +52,12 @@ impl Sessions {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let (storage, sql) = parts::storage(settings, pool).map_err(|error| misfit(&error))?;
+        let bus: Arc<dyn InvalidationBus> = Arc::new(LocalBus::new());
         let mut builder = SessionManager::builder()
             .storage(storage)
             .backend(parts::backend(settings, keys, accounts).map_err(|error| misfit(&error))?)
             .policy(parts::policy(&settings.policy))
-            .bus(Arc::new(LocalBus::new()))
+            .bus(Arc::clone(&bus))
             .clock(clock)
             // What `sessions.storage = memory` means is warned of at the start.
             .allow_volatile(true);
@@ -69,12 +71,17 @@ impl Sessions {
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, sql, pool: pool.clone(), cookies, layer })
+        Ok(Self { manager, bus, sql, pool: pool.clone(), cookies, layer })
     }
 
     /// The manager.
     pub(crate) fn manager(&self) -> &SessionManager {
         &self.manager
+    }
+
+    /// What tells of sessions that change or end.
+    pub(crate) fn bus(&self) -> &dyn InvalidationBus {
+        &*self.bus
     }
 
     /// The cookies of browsers.

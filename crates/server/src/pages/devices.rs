@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::document::Page;
 use super::guard::SignedIn;
 use super::notice::{Notice, NoticeQuery};
-use super::{agent, icons, time};
+use super::{agent, assets, icons, time};
 use crate::app::App;
 use crate::flows::{self, ListQuery, MAX_PAGE, SessionEntry};
 use crate::problem::Rejection;
@@ -28,7 +28,7 @@ pub(super) async fn show(
     listing.sessions.sort_by_key(|entry| !entry.is_current);
     let left_out = listing.next.is_some();
     let content = content(&listing.sessions, listing.total, left_out, app.now());
-    Ok(Page::inside("Your devices", user.email.as_str(), notice, &content))
+    Ok(Page::inside("Your devices", user.email.as_str(), notice, &content).with_script())
 }
 
 pub(super) async fn end_one(
@@ -58,8 +58,13 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
             }
         }
         section.section aria-labelledby="active" {
-            h2 #active { (total) @if total == 1 { " active session" } @else { " active sessions" } }
+            h2 #active tabindex="-1" { (total) @if total == 1 { " active session" } @else { " active sessions" } }
+            // Empty from the beginning: a live region that appears together with its text is not read out.
+            p.said #said role="status" {}
             ul.card role="list" { @for entry in entries { (device(entry, now)) } }
+            p.muted #unshown hidden {
+                "There is a session that this page does not show yet. " a href="/devices" { "Show it" }
+            }
             @if left_out { p.muted { "Only the newest " (entries.len()) " are shown." } }
         }
         section.section aria-labelledby="more" {
@@ -71,6 +76,7 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
                 (choice("Everywhere", "On all devices, and on this one too.", "/devices/end-all", "Sign out everywhere"))
             }
         }
+        script src=(assets::script()) defer {}
     }
 }
 
@@ -86,7 +92,7 @@ fn choice(title: &str, text: &str, action: &str, button: &str) -> Markup {
 fn device(entry: &SessionEntry, now: DateTime<Utc>) -> Markup {
     let described = agent::describe(&entry.session);
     html! {
-        li.device.current[entry.is_current] {
+        li.device.current[entry.is_current] data-session=(entry.id) {
             div.tile { (icons::device(described.kind)) }
             div {
                 div.name {
