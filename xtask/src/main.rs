@@ -1,6 +1,7 @@
 //! Every maintainer task of the workspace: `cargo xtask help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its terminal")]
 
+mod browser;
 mod checks;
 mod ci;
 mod fuzz;
@@ -44,6 +45,8 @@ Usage: cargo xtask <task>
   markdown        lint every Markdown file
   interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js (installs them
                   into target/interop)
+  browser         drive the server's pages in Chromium and check them with axe-core; pictures of them are in
+                  target/browser/screenshots (installs the libraries into target/browser)
   fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
                   `--seconds N` for each target (60), `--runs N` instead, and names of targets
   deny            licences, banned crates, sources and lock files of all dependencies
@@ -168,6 +171,7 @@ impl Task {
             "book" => checks::book(root),
             "markdown" => checks::markdown(root),
             "interop" => interop::run(root),
+            "browser" => browser::run(root),
             "fuzz" => fuzz::run(root, &self.rest),
             "deny" => checks::deny(root),
             "guarantees" => guarantees::write(root),
@@ -233,6 +237,6 @@ mod tests {
             assert!(source.contains(&format!("\"{name}\" ")), "`{name}` is in the help only");
             count += 1;
         }
-        assert_eq!(count, 17);
+        assert_eq!(count, 18);
     }
 }
