@@ -1,6 +1,7 @@
 //! Every maintainer task of the workspace: `cargo xtask help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its terminal")]
 
+mod browser;
 mod checks;
 mod ci;
 mod fuzz;
@@ -47,6 +48,8 @@ Usage: cargo xtask <task>
                   into target/interop)
   schemathesis    ask every endpoint of the server for what its OpenAPI document allows, and for what it
                   does not (installs Schemathesis into target/schemathesis)
+  browser         drive the server's pages in Chromium and check them with axe-core; pictures of them are in
+                  target/browser/screenshots (installs the libraries into target/browser)
   fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
                   `--seconds N` for each target (60), `--runs N` instead, and names of targets
   deny            licences, banned crates, sources and lock files of all dependencies
@@ -172,6 +175,7 @@ impl Task {
             "markdown" => checks::markdown(root),
             "interop" => interop::run(root),
             "schemathesis" => schemathesis::run(root),
+            "browser" => browser::run(root),
             "fuzz" => fuzz::run(root, &self.rest),
             "deny" => checks::deny(root),
             "guarantees" => guarantees::write(root),

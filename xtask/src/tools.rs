@@ -134,18 +134,25 @@ pub(crate) fn node(root: &Path) -> Outcome {
     if missing_node(root).is_none() {
         return Ok(());
     }
-    let is_root = Program::new("id", root).arg("-u").answer().is_some_and(|id| id == "0");
-    if is_root && Program::new("apt-get", root).arg("--version").answer().is_some() {
-        Program::new("apt-get", root).args(["-q", "update"]).run()?;
-        Program::new("apt-get", root)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "install", "--yes", "--no-install-recommends", "nodejs", "npm"])
-            .run()?;
-    }
+    install_packages(root, &["nodejs", "npm"])?;
     match missing_node(root) {
         None => Ok(()),
         Some(missing) => Err(Failure::Missing(format!("this check needs {missing}"))),
     }
+}
+
+/// Installs packages of Debian where we may, and otherwise does nothing.
+pub(crate) fn install_packages(root: &Path, packages: &[&str]) -> Outcome {
+    let is_root = Program::new("id", root).arg("-u").answer().is_some_and(|id| id == "0");
+    if !is_root || Program::new("apt-get", root).arg("--version").answer().is_none() {
+        return Ok(());
+    }
+    Program::new("apt-get", root).args(["-q", "update"]).run()?;
+    Program::new("apt-get", root)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-q", "install", "--yes", "--no-install-recommends"])
+        .args(packages)
+        .run()
 }
 
 fn missing_node(root: &Path) -> Option<String> {

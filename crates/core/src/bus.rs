@@ -90,7 +90,11 @@ impl InvalidationBus for LocalBus {
         let (sender, mut receiver) = mpsc::channel(BACKLOG);
         let behind = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber { sender, behind: Arc::clone(&behind) };
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(subscriber);
+        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        // While nothing is told, those that come and go would pile up.
+        subscribers.retain(|subscriber| !subscriber.sender.is_closed());
+        subscribers.push(subscriber);
+        drop(subscribers);
         let events = poll_fn(move |context| match receiver.poll_next_unpin(context) {
             // What did not fit was published while the backlog was full, so the reader comes here after it: nobody waits for a next notice.
             Poll::Pending if behind.swap(false, Ordering::AcqRel) => Poll::Ready(Some(BusEvent::Lost)),
@@ -204,6 +208,17 @@ mod tests {
         let heard: Vec<_> = std::iter::from_fn(|| next(&mut theirs)).collect();
         let lost = BusEvent::Lost;
         assert_eq!(heard, [BusEvent::Notice(notice), BusEvent::Heartbeat, lost, lost, lost, lost]);
+    }
+
+    #[test]
+    fn subscribers_that_come_and_go_do_not_pile_up() {
+        let bus = LocalBus::new();
+        let stays = bus.subscribe();
+        for _ in 0..100 {
+            drop(bus.subscribe());
+        }
+        assert!(bus.subscribers.lock().unwrap().len() <= 2, "nothing was published meanwhile");
+        drop(stays);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::limits::Limiter;
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
 use crate::sessions::{Sessions, Wiring};
+use crate::streams::Streams;
 
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
 const MARK_EVERY: Duration = Duration::from_mins(1);
@@ -43,6 +44,7 @@ struct Inner {
     /// None while rate limits are switched off.
     limiter: Option<Arc<Limiter>>,
     background: Background,
+    streams: Streams,
     data: Data,
 }
 
@@ -82,6 +84,7 @@ impl App {
                 clock,
                 limiter,
                 background,
+                streams: Streams::default(),
                 data,
             }),
         })
@@ -135,6 +138,11 @@ impl App {
     /// Work that goes on after the answer and is waited for at the end.
     pub(crate) fn background(&self) -> &Background {
         &self.inner.background
+    }
+
+    /// Event streams that are open.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
     }
 
     pub(crate) fn data(&self) -> &Data {

@@ -22,6 +22,7 @@ mod random;
 mod routes;
 mod serve;
 mod sessions;
+mod streams;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

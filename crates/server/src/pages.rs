@@ -1,4 +1,5 @@
-//! The pages for people: registration, sign-in, *Your devices*, and the administration. Plain HTML and forms; there is no script at all.
+//! The pages for people: registration, sign-in, *Your devices*, and the administration. Plain HTML and forms; the one script only keeps the
+//! list of devices up to date.
 //!
 //! Forms post to the page's own path and are answered with a redirect (303), so that reloading repeats nothing. The session travels in
 //! the two cookies of [`BrowserCookies`](crate::sessions::BrowserCookies); the refresh cookie has the path `/`, so that whichever page is
@@ -16,6 +17,7 @@ mod forgot_password;
 mod form;
 mod guard;
 mod icons;
+mod live;
 mod notice;
 mod register;
 mod reset_password;
@@ -29,6 +31,7 @@ use axum::handler::Handler;
 use axum::middleware::{self, from_fn_with_state};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
+use http::request::Parts;
 use session_manager_middleware_axum::OptionalSession;
 
 use crate::api::{self, Verb};
@@ -36,7 +39,6 @@ use crate::app::App;
 use crate::limits::limited;
 
 pub(crate) use failure::as_page;
-pub(crate) use guard::is_page_request;
 
 /// The pages, and what they are drawn with. They stand behind the session layer.
 pub(crate) fn router(app: &App) -> Router<App> {
@@ -46,6 +48,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/sign-in", get(sign_in::show).merge(charged(app, Post, "/auth/login", sign_in::submit)))
         .route("/register", get(register::show).merge(charged(app, Post, "/auth/register", register::submit)))
         .route("/devices", get(devices::show))
+        .route(live::PATH, get(live::events))
         .route("/devices/{id}/end", charged(app, Delete, "/auth/sessions/{session_id}", devices::end_one))
         .route("/devices/end-others", charged(app, Delete, "/auth/sessions/others/revoke", devices::end_others))
         .route("/devices/end-all", charged(app, Delete, "/auth/sessions/all/revoke", sign_out::everywhere))
@@ -102,6 +105,16 @@ where
         Some(meter) => post(form).route_layer(from_fn_with_state(meter, limited)),
         None => post(form),
     }
+}
+
+/// Whether a request is one by which the session may be renewed: a page, a form, or the stream of a page, whose first token may have expired.
+pub(crate) fn is_renewed(request: &Parts) -> bool {
+    guard::is_page_request(request) || live::is_renewed(request)
+}
+
+/// Whether a program sends a request by itself, which keeps no session alive.
+pub(crate) fn is_background(request: &Parts) -> bool {
+    live::is_stream(request)
 }
 
 async fn home(OptionalSession(session): OptionalSession) -> Redirect {

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName};
+use http::request::Parts;
 use serde_json::{Value, json};
 use session_manager_backend_jwt::VerifyingKey;
 use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
@@ -26,7 +27,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(api::routes(&app))
         .merge(pages::router(&app))
         .layer(from_fn_with_state(app.clone(), remember::note))
-        .layer(app.sessions().layer().page_requests(pages::is_page_request).background_requests(api::is_background))
+        .layer(app.sessions().layer().page_requests(pages::is_renewed).background_requests(is_background))
         .layer(from_fn_with_state(app.clone(), remember::extend));
     Router::new()
         .route("/health", get(health))
@@ -39,6 +40,10 @@ pub(crate) fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(pages::as_page))
         .with_state(app)
+}
+
+fn is_background(request: &Parts) -> bool {
+    api::is_background(request) || pages::is_background(request)
 }
 
 /// Liveness: the process answers.

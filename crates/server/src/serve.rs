@@ -63,6 +63,7 @@ pub(crate) fn service(routes: Router, app: &App) -> NormalizePath<Router> {
 /// Serves until the signal, then lets the requests in flight end.
 async fn serve(listener: TcpListener, routes: Router, app: &App, mut signal: signals::Signals) {
     let open = connections::serve(listener, service(routes, app), signal.received()).await;
+    app.streams().end();
     tracing::info!("ending: no new connections, requests in flight may finish");
     if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
         tracing::warn!("requests were still running after {DRAIN:?} and were cut off");

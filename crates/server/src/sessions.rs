@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use session_manager::audit_db::DbAudit;
 use session_manager::factory::{AuditDatabase, SqlStorage, assemble};
 use session_manager_core::storage::Severity;
-use session_manager_core::{Clock, SessionManager, SessionObserver, SessionStorage};
+use session_manager_core::{Clock, InvalidationBus, SessionManager, SessionObserver, SessionStorage};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
@@ -36,6 +36,7 @@ pub(crate) use transaction::PasswordChange;
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     manager: SessionManager,
+    bus: Arc<dyn InvalidationBus>,
     /// The storage as SQL, where it is: only that can join a transaction of the accounts.
     sql: Option<SqlxStorage<Sqlite>>,
     audit: Option<Arc<DbAudit<Sqlite>>>,
@@ -70,7 +71,7 @@ impl Sessions {
         let render = metrics.as_ref().map(PrometheusRecorder::handle);
         let resources = parts::resources(settings, data, &accounts, clock, metrics.map(Arc::new))
             .map_err(|error| misfit(&error))?;
-        let resources = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
+        let (resources, bus) = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
         // The background work is asked of the manager when it is to begin.
         let (made, _) = assemble(&parts::config(settings), resources).map_err(|error| misfit(&error))?;
         let manager = made.manager;
@@ -89,7 +90,7 @@ impl Sessions {
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, sql, audit, metrics: render, pool: data.pool.clone(), cookies, layer })
+        Ok(Self { manager, bus, sql, audit, metrics: render, pool: data.pool.clone(), cookies, layer })
     }
 
     /// What is counted and measured, in the text format of Prometheus; nothing where it is switched off.
@@ -105,6 +106,11 @@ impl Sessions {
     /// The manager.
     pub(crate) fn manager(&self) -> &SessionManager {
         &self.manager
+    }
+
+    /// What tells of sessions that change or end.
+    pub(crate) fn bus(&self) -> &dyn InvalidationBus {
+        &*self.bus
     }
 
     /// The cookies of browsers.
@@ -124,7 +130,7 @@ impl Sessions {
 /// A server that cannot be reached.
 pub(crate) async fn storage(settings: &Settings, data: &Data) -> Result<Arc<dyn SessionStorage>, StartError> {
     let resources = parts::bare_resources(&data.keys).map_err(|error| misfit(&error))?;
-    let resources = stores::connect(settings, &data.pool, resources).await?;
+    let (resources, _) = stores::connect(settings, &data.pool, resources).await?;
     let (made, _) = assemble(&parts::bare_config(settings), resources).map_err(|error| misfit(&error))?;
     Ok(made.storage)
 }

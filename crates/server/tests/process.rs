@@ -105,19 +105,64 @@ fn a_start_behind_an_unknown_proxy_is_warned_of() {
     assert!(!log_of(&[]).contains(WARNING));
 }
 
+const CREDENTIALS: &str = r#""email":"ann@example.org","password":"Correct-Horse-7""#;
+
+/// Makes an account whose address is confirmed.
+fn register(address: &str, folder: &Path) {
+    post(address, "register", &format!("{{{CREDENTIALS},\"name\":\"Ann\"}}"), "201");
+    let mail = fs::read_dir(folder.join("mail")).unwrap().next().unwrap().unwrap().path();
+    let mail = fs::read_to_string(mail).unwrap();
+    let token = mail.lines().find_map(|line| line.split_once("?token=")).unwrap().1;
+    post(address, "verify-email", &format!("{{\"token\":\"{token}\"}}"), "200");
+}
+
+#[test]
+fn an_open_stream_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = start(folder.path());
+    register(&address, folder.path());
+    let form = "email=ann%40example.org&password=Correct-Horse-7";
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(
+        stream,
+        "POST /sign-in HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let cookies = answer.lines().filter_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next());
+    let cookies: Vec<_> = cookies.collect();
+    assert_eq!(cookies.len(), 3, "{answer}");
+
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(
+        stream,
+        "GET /devices/events HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Site: same-origin\r\nCookie: {}\r\n\r\n",
+        cookies.join("; ")
+    )
+    .unwrap();
+    let mut reader = BufReader::new(stream);
+    let told = reader.by_ref().lines().map(Result::unwrap).find(|line| line.starts_with("data: "));
+    assert!(told.is_some(), "the stream was not opened");
+    let begun = Instant::now();
+    terminate(&child);
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("over"), "nobody is signed out by it: {rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Requests in flight are given ten seconds.
+    assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+}
+
 #[test]
 fn a_request_in_flight_is_answered_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, address) = start(folder.path());
-    let credentials = r#""email":"ann@example.org","password":"Correct-Horse-7""#;
-    post(&address, "register", &format!("{{{credentials},\"name\":\"Ann\"}}"), "201");
-    let mail = fs::read_dir(folder.path().join("mail")).unwrap().next().unwrap().unwrap().path();
-    let mail = fs::read_to_string(mail).unwrap();
-    let token = mail.lines().find_map(|line| line.split_once("?token=")).unwrap().1;
-    post(&address, "verify-email", &format!("{{\"token\":\"{token}\"}}"), "200");
-
+    register(&address, folder.path());
     // The server asks for the body as soon as the sign-in waits for it, and from then on it is in flight.
-    let body = format!("{{{credentials}}}");
+    let body = format!("{{{CREDENTIALS}}}");
     let mut stream = TcpStream::connect(&address).unwrap();
     write!(
         stream,

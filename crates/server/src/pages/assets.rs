@@ -1,4 +1,4 @@
-//! The style sheet and the icon: in the binary, under addresses that name their content.
+//! The style sheet, the script and the icon: in the binary, under addresses that name their content.
 
 use std::sync::LazyLock;
 
@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("/assets/app.css", "text/css; charset=utf-8", include_str!("../../assets/app.css")));
+static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("/assets/devices.js", "text/javascript; charset=utf-8", include_str!("../../assets/devices.js"))
+});
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("/assets/icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")));
 
@@ -32,6 +35,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
             get(|query: RawQuery, headers: HeaderMap| async move { STYLE.answer(&query, &headers) }),
         )
         .route(
+            "/assets/devices.js",
+            get(|query: RawQuery, headers: HeaderMap| async move { SCRIPT.answer(&query, &headers) }),
+        )
+        .route(
             "/assets/icon.svg",
             get(|query: RawQuery, headers: HeaderMap| async move { ICON.answer(&query, &headers) }),
         )
@@ -40,6 +47,11 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
 /// The address of the style sheet. It changes with the content, so that browsers may keep what they have for ever.
 pub(super) fn style() -> &'static str {
     &STYLE.address
+}
+
+/// The address of the script of *Your devices*.
+pub(super) fn script() -> &'static str {
+    &SCRIPT.address
 }
 
 /// The address of the icon.
@@ -93,6 +105,16 @@ mod tests {
         assert_eq!(answer(None, Some(&format!("\"{version}\""))).status(), 304);
         assert_eq!(answer(None, Some("\"0\"")).status(), 200);
         assert!(style().ends_with(&version) && icon().starts_with("/assets/icon.svg?v="));
+    }
+
+    #[test]
+    fn the_script_is_small_and_makes_no_markup() {
+        assert!(SCRIPT.text.len() < 4_000, "{}", SCRIPT.text.len());
+        for forbidden in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "import", "http:", "https:"]
+        {
+            assert!(!SCRIPT.text.contains(forbidden), "{forbidden}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::document::Page;
 use super::guard::SignedIn;
 use super::notice::{Notice, NoticeQuery};
-use super::{agent, icons, time};
+use super::{agent, assets, icons, time};
 use crate::accounts::Role;
 use crate::app::App;
 use crate::flows::{self, ListQuery, MAX_PAGE, SessionEntry};
@@ -32,7 +32,7 @@ pub(super) async fn show(
         (content(&listing.sessions, listing.total, left_out, app.now()))
         @if user.role == Role::Admin { p { a href="/admin" { "Administration" } } }
     };
-    Ok(Page::inside("Your devices", user.email.as_str(), notice, &content))
+    Ok(Page::inside("Your devices", user.email.as_str(), notice, &content).with_script())
 }
 
 pub(super) async fn end_one(
@@ -62,8 +62,13 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
             }
         }
         section.section aria-labelledby="active" {
-            h2 #active { (total) @if total == 1 { " active session" } @else { " active sessions" } }
+            h2 #active tabindex="-1" { (total) @if total == 1 { " active session" } @else { " active sessions" } }
+            // Empty from the beginning: a live region that appears together with its text is not read out.
+            p.said #said role="status" {}
             ul.card role="list" { @for entry in entries { (device(entry, now, "/devices")) } }
+            p.muted #unshown hidden {
+                "There is a session that this page does not show yet. " a href="/devices" { "Show it" }
+            }
             @if left_out { p.muted { "Only the newest " (entries.len()) " are shown." } }
         }
         section.section aria-labelledby="more" {
@@ -75,6 +80,7 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
                 (choice("Everywhere", "On all devices, and on this one too.", "/devices/end-all", "Sign out everywhere"))
             }
         }
+        script src=(assets::script()) defer {}
     }
 }
 
@@ -92,7 +98,7 @@ pub(super) fn choice(title: &str, text: &str, action: &str, button: &str) -> Mar
 pub(super) fn device(entry: &SessionEntry, now: DateTime<Utc>, path: &str) -> Markup {
     let described = agent::describe(&entry.session);
     html! {
-        li.device.current[entry.is_current] {
+        li.device.current[entry.is_current] data-session=(entry.id) {
             div.tile { (icons::device(described.kind)) }
             div {
                 div.name {

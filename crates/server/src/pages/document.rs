@@ -8,7 +8,11 @@ use super::notice::Notice;
 use super::{assets, icons};
 
 /// What the pages may load and do: our style sheet and icon, forms that post to us. No script, no frame.
-pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// For a page with our script, which may ask us, and nobody else.
+const WITH_SCRIPT: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Other sites learn nothing, and our own forms keep their `Origin`: with `no-referrer` browsers send `Origin: null`.
@@ -18,6 +22,7 @@ const REFERRER_POLICY: &str = "same-origin";
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     status: StatusCode,
+    policy: &'static str,
     referrer_policy: &'static str,
     html: String,
 }
@@ -86,6 +91,12 @@ impl Page {
         self
     }
 
+    /// For a page with a script of ours in its content. What the page says does not depend on it.
+    pub(super) const fn with_script(mut self) -> Self {
+        self.policy = WITH_SCRIPT;
+        self
+    }
+
     fn of(title: &str, body: &Markup) -> Self {
         let document = html! {
             (DOCTYPE)
@@ -105,7 +116,12 @@ impl Page {
                 }
             }
         };
-        Self { status: StatusCode::OK, referrer_policy: REFERRER_POLICY, html: document.into_string() }
+        Self {
+            status: StatusCode::OK,
+            policy: CONTENT_SECURITY_POLICY,
+            referrer_policy: REFERRER_POLICY,
+            html: document.into_string(),
+        }
     }
 }
 
@@ -114,7 +130,7 @@ impl IntoResponse for Page {
         let mut response = (self.status, Html(self.html)).into_response();
         let headers = response.headers_mut();
         for (name, value) in [
-            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::CONTENT_SECURITY_POLICY, self.policy),
             (header::REFERRER_POLICY, self.referrer_policy),
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -78,7 +78,7 @@ fn sign_in_first(request: &RequestSession) -> Response {
 ///
 /// # Security
 /// The layer asks the cross-site policy about forms before it reads a token.
-pub(crate) fn is_page_request(request: &Parts) -> bool {
+pub(super) fn is_page_request(request: &Parts) -> bool {
     let method = matches!(request.method, Method::GET | Method::HEAD | Method::POST);
     method
         && match request.headers.get("sec-fetch-mode") {

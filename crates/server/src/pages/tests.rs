@@ -4,6 +4,7 @@ mod admin;
 mod forgotten;
 mod headers;
 mod journey;
+mod live;
 mod presence;
 mod refusals;
 mod strangers;
@@ -11,12 +12,14 @@ mod strangers;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::extract::Request;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -35,9 +38,9 @@ const PASSWORD: &str = "Correct-Horse-7";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
 const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Mobile/15E148 Safari/604.1";
 
-/// A clock that nobody has to wait for: sleeping moves it.
+/// A clock that nobody has to wait for: sleeping moves it, until it is told to be patient.
 #[derive(Debug, Default)]
-struct Hasty(ManualClock);
+struct Hasty(ManualClock, AtomicBool);
 
 impl Clock for Hasty {
     fn now(&self) -> DateTime<Utc> {
@@ -45,6 +48,9 @@ impl Clock for Hasty {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if self.1.load(SeqCst) {
+            return self.0.sleep(duration);
+        }
         self.0.advance(duration);
         std::future::ready(()).boxed()
     }
@@ -159,6 +165,14 @@ impl Browser {
     }
 
     async fn send(&mut self, method: &str, path: &str, form: &str, headers: &[(&str, &str)]) -> Answer {
+        let response = self.call(method, path, form, headers).await;
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The answer as soon as it begins. Its cookies are kept.
+    async fn call(&mut self, method: &str, path: &str, form: &str, headers: &[(&str, &str)]) -> Response {
         let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
         let mut request = Request::builder()
             .method(method)
@@ -174,10 +188,7 @@ impl Browser {
             request = request.header("cookie", format!("{name}={value}"));
         }
         let response = self.router.call(request.body(Body::from(form.to_owned())).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
-        let answer = Answer { status: parts.status, headers: parts.headers, body };
-        for line in answer.set_cookies() {
+        for line in set_cookies(response.headers()) {
             let (name, rest) = line.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
             if value.is_empty() {
@@ -186,7 +197,7 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        answer
+        response
     }
 }
 
@@ -200,6 +211,10 @@ impl Answer {
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        self.headers.get_all(header::SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+        set_cookies(&self.headers)
     }
+}
+
+fn set_cookies(headers: &HeaderMap) -> Vec<String> {
+    headers.get_all(header::SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
 }

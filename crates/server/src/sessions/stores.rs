@@ -28,29 +28,37 @@ const CONNECTIONS: u32 = 16;
 /// Where nodes tell each other what ended.
 const CHANNEL: &str = "session-manager";
 
+/// The handles, and what tells other nodes of changes.
+type Opened = (Resources, Arc<dyn InvalidationBus>);
+
 /// Connects, and brings the tables of a database of the sessions' own up to date.
 pub(super) async fn connect(
     settings: &Settings,
     accounts: &SqlitePool,
     resources: Resources,
-) -> Result<Resources, StartError> {
+) -> Result<Opened, StartError> {
+    let (resources, bus) = opened(settings, accounts, resources).await?;
+    Ok((resources.bus(Arc::clone(&bus)), bus))
+}
+
+async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Opened, StartError> {
     let url = settings.sessions.url.as_ref();
     match settings.sessions.storage {
-        SessionStorageKind::Memory => Ok(resources.bus(Arc::new(LocalBus::new()))),
+        SessionStorageKind::Memory => Ok((resources, Arc::new(LocalBus::new()))),
         SessionStorageKind::Sqlx => sql(settings, accounts, resources).await,
         SessionStorageKind::Tiered => {
-            let resources = sql(settings, accounts, resources).await?;
+            let (resources, database) = sql(settings, accounts, resources).await?;
             match &settings.sessions.cache_url {
                 Some(url) => {
                     let (connection, bus) = single(url).await?;
-                    Ok(resources.redis_cache(connection).bus(bus))
+                    Ok((resources.redis_cache(connection), bus))
                 }
-                None => Ok(resources),
+                None => Ok((resources, database)),
             }
         }
         SessionStorageKind::Redis => {
             let (connection, bus) = single(required(url)?).await?;
-            Ok(resources.redis(connection).bus(bus))
+            Ok((resources.redis(connection), bus))
         }
         SessionStorageKind::RedisCluster => cluster(required(url)?, resources).await,
         SessionStorageKind::RedisSentinel => {
@@ -61,7 +69,7 @@ pub(super) async fn connect(
                 async move { subscriber.subscribe().await }
             };
             let bus = RedisBus::new(primary.clone(), CHANNEL, subscribe).map_err(unusable)?;
-            Ok(resources.redis(primary).bus(Arc::new(bus)))
+            Ok((resources.redis(primary), Arc::new(bus)))
         }
         SessionStorageKind::Memcached => {
             let url = required(url)?.expose();
@@ -76,7 +84,8 @@ pub(super) async fn connect(
                 .build()
                 .map_err(unusable)?;
             // Nothing tells other nodes: every read is of memcached itself.
-            Ok(resources.memcached(PooledMemcached::new(pool).command_timeout(LIMIT)).bus(Arc::new(LocalBus::new())))
+            let client = PooledMemcached::new(pool).command_timeout(LIMIT);
+            Ok((resources.memcached(client), Arc::new(LocalBus::new())))
         }
     }
 }
@@ -87,12 +96,12 @@ fn required(url: Option<&SecretUrl>) -> Result<&SecretUrl, StartError> {
 }
 
 /// The accounts' own file, or a database of the sessions' own.
-async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Resources, StartError> {
+async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Opened, StartError> {
     let Some(url) = settings.sessions.url.as_ref().map(SecretUrl::expose) else {
         // A row for each end is written only where somebody reads it.
         let is_read = settings.verification.mode == VerificationMode::Feed;
         let table = if is_read { parts::table_with_feed() } else { parts::table() };
-        return Ok(resources.session_table(table).database(accounts.clone()).bus(Arc::new(LocalBus::new())));
+        return Ok((resources.session_table(table).database(accounts.clone()), Arc::new(LocalBus::new())));
     };
     let resources = resources.session_table(parts::native_table());
     if url.starts_with("postgres") {
@@ -100,12 +109,12 @@ async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -
         let pool = pool.map_err(|error| unreachable(&error))?;
         schema::POSTGRES.apply(&pool).await.map_err(|error| unreachable(&error))?;
         let bus = PgBus::new(pool.clone(), CHANNEL).map_err(unusable)?;
-        return Ok(resources.database(Database::from(pool)).bus(Arc::new(bus)));
+        return Ok((resources.database(Database::from(pool)), Arc::new(bus)));
     }
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
     let pool = pool.map_err(|error| unreachable(&error))?;
     schema::MYSQL.apply(&pool).await.map_err(|error| unreachable(&error))?;
-    Ok(resources.database(Database::from(pool)).bus(Arc::new(LocalBus::new())))
+    Ok((resources.database(Database::from(pool)), Arc::new(LocalBus::new())))
 }
 
 /// A connection that comes back by itself, and the bus over the same server.
@@ -125,7 +134,7 @@ async fn single(url: &SecretUrl) -> Result<(ConnectionManager, Arc<dyn Invalidat
     Ok((connection, Arc::new(bus)))
 }
 
-async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Resources, StartError> {
+async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Opened, StartError> {
     let nodes: Vec<String> = url.expose().split(',').map(|one| one.trim().to_owned()).collect();
     let client = ClusterClientBuilder::new(nodes.clone())
         .connection_timeout(LIMIT)
@@ -148,7 +157,7 @@ async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Resources, Sta
         }
     };
     let bus = RedisBus::cluster(connection.clone(), CHANNEL, subscribe).map_err(unusable)?;
-    Ok(resources.redis_cluster(connection).bus(Arc::new(bus)))
+    Ok((resources.redis_cluster(connection), Arc::new(bus)))
 }
 
 fn unreachable(error: &dyn std::error::Error) -> StartError {

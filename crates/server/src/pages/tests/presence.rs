@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn last_activity(service: &Service, email: &str) -> DateTime<Utc> {
+pub(super) async fn last_activity(service: &Service, email: &str) -> DateTime<Utc> {
     let user = UserId::parse(&service.verified(email).await.id.to_string()).unwrap();
     let filter = session_manager_core::storage::SessionFilter::new();
     let listed = service.app.sessions().manager().list(&user, filter, None, 9).await.unwrap();
