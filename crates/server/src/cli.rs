@@ -1,4 +1,4 @@
-//! The command line: `serve` (also without a word), `config print`, `config check`.
+//! The command line: `serve` (also without a word), `config print`, `config check`, `keys rotate`.
 
 use std::path::PathBuf;
 
@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Show or check the configuration without starting
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Work on the key file
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -48,6 +51,12 @@ pub(crate) enum ConfigCommand {
     Print,
     /// Say whether the configuration is valid; exit status 0 or 2
     Check,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Add a key under which the tokens of providers are stored from the next start on; the older ones still decrypt
+    Rotate,
 }
 
 fn key_value(argument: &str) -> Result<(String, String), String> {
@@ -85,6 +94,7 @@ mod tests {
             assert_eq!(cli.options.set, [("a.b".into(), "c".into()), ("d".into(), "e=f".into())]);
         }
         assert!(matches!(parse("config check").unwrap().command, Some(Command::Config(ConfigCommand::Check))));
+        assert!(matches!(parse("keys rotate").unwrap().command, Some(Command::Keys(KeysCommand::Rotate))));
     }
 
     #[test]

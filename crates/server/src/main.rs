@@ -29,7 +29,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, KeysCommand};
 use exit::StartError;
 
 fn main() -> ExitCode {
@@ -51,13 +51,7 @@ fn run(cli: &Cli) -> Result<(), StartError> {
     match &cli.command {
         None | Some(Command::Serve) => {
             start_log();
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-                StartError::environment(
-                    "no threads can be started",
-                    error.to_string(),
-                    "Check the limits of the process.",
-                )
-            })?;
+            let runtime = runtime()?;
             let result = runtime.block_on(serve::run(settings));
             // A connection that did not end in time is cut off; nothing else is running.
             runtime.shutdown_background();
@@ -65,7 +59,17 @@ fn run(cli: &Cli) -> Result<(), StartError> {
         }
         Some(Command::Config(ConfigCommand::Print)) => print(&config::print(&settings)),
         Some(Command::Config(ConfigCommand::Check)) => print("the configuration is valid\n"),
+        Some(Command::Keys(KeysCommand::Rotate)) => {
+            let count = runtime()?.block_on(data::rotate_provider_key(&settings))?;
+            print(&format!("the key file has {count} keys of providers; the newest is used from the next start on\n"))
+        }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Runtime::new().map_err(|error| {
+        StartError::environment("no threads can be started", error.to_string(), "Check the limits of the process.")
+    })
 }
 
 fn print(text: &str) -> Result<(), StartError> {
