@@ -2,7 +2,9 @@
 
 mod account;
 mod answers;
+mod authorization;
 mod credentials;
+mod providers;
 mod sessions;
 mod sign_in;
 
@@ -78,6 +80,18 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Delete, "/auth/sessions/{session_id}", Authenticated, sessions::revoke),
         endpoint(Delete, "/auth/sessions/others/revoke", Authenticated, sessions::revoke_others),
         endpoint(Delete, "/auth/sessions/all/revoke", Authenticated, sessions::revoke_all),
+        endpoint(Post, "/providers", Authenticated, providers::create),
+        endpoint(Get, "/providers", Authenticated, providers::list),
+        endpoint(Get, "/providers/{id}", Authenticated, providers::one),
+        endpoint(Patch, "/providers/{id}", Authenticated, providers::rename),
+        endpoint(Delete, "/providers/{id}", Authenticated, providers::remove),
+        endpoint(Post, "/providers/{id}/authorization", Authenticated, authorization::begin),
+        endpoint(Get, "/providers/{id}/authorization", Authenticated, authorization::status),
+        endpoint(Get, "/providers/{id}/authorization/callback", Public, authorization::callback),
+        endpoint(Patch, "/providers/{id}/authorization", Authenticated, authorization::refresh),
+        endpoint(Delete, "/providers/{id}/authorization", Authenticated, authorization::end),
+        endpoint(Get, "/provider-types", Public, providers::types),
+        endpoint(Get, "/provider-types/{key}", Public, providers::one_type),
     ]
 }
 

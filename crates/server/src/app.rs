@@ -14,6 +14,7 @@ use crate::data::Data;
 use crate::exit::StartError;
 use crate::mail::Mailer;
 use crate::passwords::Passwords;
+use crate::providers::Providers;
 use crate::sessions::Sessions;
 
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
@@ -32,6 +33,7 @@ struct Inner {
     local: bool,
     accounts: Accounts,
     sessions: Sessions,
+    providers: Providers,
     devices: DeviceKey,
     mailer: Mailer,
     clock: Arc<dyn Clock>,
@@ -59,6 +61,7 @@ impl App {
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
         let sessions =
             Sessions::new(&settings, &public_url, &data.pool, &data.keys, &accounts, Arc::clone(&clock)).await?;
+        let providers = Providers::new(&settings, &public_url, &data.pool, &data.keys)?;
         let background = Background::default();
         let devices = DeviceKey::new(data.keys.refresh_secret());
         Ok(Self {
@@ -68,6 +71,7 @@ impl App {
                 local,
                 accounts,
                 sessions,
+                providers,
                 devices,
                 mailer,
                 clock,
@@ -97,6 +101,11 @@ impl App {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    /// The providers of others, and the users' connections to them.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.inner.providers
     }
 
     /// Makes secrets for devices that keep none.
@@ -141,6 +150,9 @@ impl App {
                 Ok(0) => {}
                 Ok(removed) => tracing::debug!(removed, "expired mail tokens and old failures were removed"),
                 Err(error) => tracing::warn!(%error, "the clean-up of the accounts failed and will be tried again"),
+            }
+            if let Err(error) = self.providers().connections().purge(CLEAN_BATCH, self.now()).await {
+                tracing::warn!(%error, "the clean-up of the authorisations failed and will be tried again");
             }
         }
     }

@@ -4,6 +4,7 @@ mod availability;
 mod check;
 mod load;
 mod print;
+mod providers;
 mod sqlite;
 mod values;
 
@@ -17,6 +18,7 @@ use session_manager_http::AddressHeader;
 
 pub(crate) use load::load;
 pub(crate) use print::print;
+pub(crate) use providers::{ClientAuth, ClientSecret, EndpointUrl, Provider, Providers};
 pub(crate) use sqlite::SqliteFile;
 pub(crate) use values::{PublicUrl, SecretUrl};
 
@@ -43,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Switch,
     pub(crate) geoip: GeoIp,
     pub(crate) audit: Audit,
+    /// What users can connect to, by key.
+    pub(crate) providers: Providers,
 }
 
 impl Default for Settings {
@@ -63,6 +67,7 @@ impl Default for Settings {
             metrics: Switch::default(),
             geoip: GeoIp::default(),
             audit: Audit::default(),
+            providers: Providers::new(),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Every error is a [`Rejection`](crate::problem::Rejection), ready to be answered; pages show its
 //! [`problem`](crate::problem::Rejection::problem) and [`field_errors`](crate::problem::Rejection::field_errors) in their own form.
 
+mod authorization;
 mod closing;
+mod connecting;
+mod connections;
 mod device_name;
 mod listing;
 mod new_device;
@@ -13,8 +16,14 @@ mod registration;
 mod revocation;
 mod sign_in;
 
+pub(crate) use authorization::{Authorization, authorization, end_authorization, refresh_authorization};
 #[cfg_attr(not(test), expect(unused_imports, reason = "the administration pages will call them"))]
 pub(crate) use closing::{disable_account, enable_account};
+pub(crate) use connecting::{Arrival, Question, Traveller, begin_authorization, finish_authorization, question};
+pub(crate) use connections::{
+    ConnectionsPage, ConnectionsQuery, MAX_CONNECTIONS_PAGE, NewConnection, connection, create_connection,
+    list_connections, provider_type, provider_types, remove_connection, rename_connection,
+};
 pub(crate) use device_name::DeviceName;
 pub(crate) use listing::{ListQuery, MAX_PAGE, SessionEntry, list_sessions};
 pub(crate) use password::{NewPasswords, change_password, reauthenticate};

@@ -16,6 +16,7 @@ mod mail;
 mod pages;
 mod passwords;
 mod problem;
+mod providers;
 mod random;
 mod routes;
 mod serve;

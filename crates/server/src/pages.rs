@@ -1,11 +1,13 @@
-//! The pages for people: registration, sign-in, and *Your devices*. Plain HTML and forms; there is no script at all.
+//! The pages for people: registration, sign-in, *Your devices* and *Connections*. Plain HTML and forms; there is no script at all.
 //!
 //! Forms post to the page's own path and are answered with a redirect (303), so that reloading repeats nothing. The session travels in
 //! the two cookies of [`BrowserCookies`](crate::sessions::BrowserCookies); the refresh cookie has the path `/`, so that whichever page is
 //! asked for first after the access token expired renews the session.
 
 mod agent;
+mod arrival;
 mod assets;
+mod connections;
 mod devices;
 mod document;
 mod failure;
@@ -27,8 +29,9 @@ use session_manager_middleware_axum::OptionalSession;
 
 use crate::app::App;
 
+pub(crate) use arrival::arrived;
 pub(crate) use failure::as_page;
-pub(crate) use guard::is_page_request;
+pub(crate) use guard::{accepts_html, is_page_request};
 
 /// The pages, and what they are drawn with. They stand behind the session layer.
 pub(crate) fn router() -> Router<App> {
@@ -41,6 +44,12 @@ pub(crate) fn router() -> Router<App> {
         .route("/devices/end-others", post(devices::end_others))
         .route("/devices/end-all", post(sign_out::everywhere))
         .route("/sign-out", post(sign_out::here))
+        .route(connections::PATH, get(connections::show).post(connections::add))
+        .route("/connections/{id}/rename", post(connections::rename))
+        .route("/connections/{id}/remove", post(connections::remove))
+        .route("/connections/{id}/connect", post(connections::connect))
+        .route("/connections/{id}/disconnect", post(connections::disconnect))
+        .route(arrival::FINISH, post(arrival::submit))
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.

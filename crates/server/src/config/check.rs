@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use session_manager_http::{CrossSitePolicy, TrustedProxies};
 
-use super::{PublicUrl, Settings, SqliteFile};
+use super::{PublicUrl, Settings, SqliteFile, providers};
 use crate::exit::StartError;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -13,10 +13,11 @@ const DAY: Duration = Duration::from_hours(24);
 /// Checks the ranges and the relations of the values.
 pub(super) fn check(settings: &Settings) -> Result<(), StartError> {
     let faults = faults(settings);
-    if faults.is_empty() {
+    let mut list: Vec<_> = faults.iter().map(|(key, why)| format!("`{key}` {why}")).collect();
+    list.extend(providers::faults(&settings.providers));
+    if list.is_empty() {
         return Ok(());
     }
-    let list: Vec<_> = faults.iter().map(|(key, why)| format!("`{key}` {why}")).collect();
     Err(StartError::config("the configuration is not valid", list.join("; "), "Correct it and start again."))
 }
 

@@ -14,9 +14,10 @@ use crate::exit::{StartError, reason};
 use crate::files;
 
 /// Our migrations, oldest first. A released one is never changed: its checksum is in the databases.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "sessions", include_str!("../../migrations/0002_sessions.sql")),
+    (4, "providers", include_str!("../../migrations/0004_providers.sql")),
 ];
 
 /// WAL lets readers go on beside the one writer; more connections than this only wait for the disk.

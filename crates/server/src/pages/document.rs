@@ -19,6 +19,8 @@ const REFERRER_POLICY: &str = "same-origin";
 pub(super) struct Page {
     status: StatusCode,
     referrer_policy: &'static str,
+    /// Where its forms may lead besides to us.
+    form_targets: Vec<String>,
     html: String,
 }
 
@@ -75,6 +77,12 @@ impl Page {
         self
     }
 
+    /// For a page whose forms lead on to other sites; browsers ask the policy of the page about redirects too.
+    pub(super) fn with_form_targets(mut self, origins: impl Iterator<Item = String>) -> Self {
+        self.form_targets.extend(origins);
+        self
+    }
+
     fn of(title: &str, body: &Markup) -> Self {
         let document = html! {
             (DOCTYPE)
@@ -94,12 +102,15 @@ impl Page {
                 }
             }
         };
-        Self { status: StatusCode::OK, referrer_policy: REFERRER_POLICY, html: document.into_string() }
+        let (status, html) = (StatusCode::OK, document.into_string());
+        Self { status, referrer_policy: REFERRER_POLICY, form_targets: Vec::new(), html }
     }
 }
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
+        let form_action = [&["form-action 'self'".to_owned()], self.form_targets.as_slice()].concat().join(" ");
+        let policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", &form_action);
         let mut response = (self.status, Html(self.html)).into_response();
         let headers = response.headers_mut();
         for (name, value) in [
@@ -110,6 +121,11 @@ impl IntoResponse for Page {
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if !self.form_targets.is_empty()
+            && let Ok(policy) = HeaderValue::try_from(policy)
+        {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         response
     }

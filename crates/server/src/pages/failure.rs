@@ -73,7 +73,7 @@ fn page(status: StatusCode) -> Page {
     message(status, title, text)
 }
 
-fn message(status: StatusCode, title: &str, text: &str) -> Page {
+pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Page {
     let content: Markup = html! {
         div {
             h1 { (title) }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::{Deserialize, Deserializer};
 
-use super::icons;
+use super::{failure, icons};
 
 /// A message of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,18 @@ pub(super) enum Notice {
     SessionEnded,
     OthersEnded,
     AlreadyEnded,
+    ConnectionAdded,
+    ConnectionRenamed,
+    ConnectionRemoved,
+    Connected,
+    Disconnected,
+    NotConnected,
+    AliasTaken,
+    AliasWrong,
 }
 
 impl Notice {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 16] = [
         Self::CheckMail,
         Self::Verified,
         Self::SignedOut,
@@ -28,6 +36,14 @@ impl Notice {
         Self::SessionEnded,
         Self::OthersEnded,
         Self::AlreadyEnded,
+        Self::ConnectionAdded,
+        Self::ConnectionRenamed,
+        Self::ConnectionRemoved,
+        Self::Connected,
+        Self::Disconnected,
+        Self::NotConnected,
+        Self::AliasTaken,
+        Self::AliasWrong,
     ];
 
     /// The path with the notice for the page there.
@@ -37,9 +53,17 @@ impl Notice {
 
     /// The box on the page.
     pub(super) fn render(self) -> Markup {
+        if self.is_refusal() {
+            return failure::alert(self.text());
+        }
         html! {
             div.notice role="status" { (icons::done()) p { (self.text()) } }
         }
+    }
+
+    /// Whether it says that something was not done.
+    const fn is_refusal(self) -> bool {
+        matches!(self, Self::NotConnected | Self::AliasTaken | Self::AliasWrong)
     }
 
     const fn code(self) -> &'static str {
@@ -52,6 +76,14 @@ impl Notice {
             Self::SessionEnded => "session-ended",
             Self::OthersEnded => "others-ended",
             Self::AlreadyEnded => "already-ended",
+            Self::ConnectionAdded => "connection-added",
+            Self::ConnectionRenamed => "connection-renamed",
+            Self::ConnectionRemoved => "connection-removed",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::NotConnected => "not-connected",
+            Self::AliasTaken => "alias-taken",
+            Self::AliasWrong => "alias-wrong",
         }
     }
 
@@ -65,6 +97,14 @@ impl Notice {
             Self::SessionEnded => "The device is signed out.",
             Self::OthersEnded => "All other devices are signed out.",
             Self::AlreadyEnded => "That device was signed out already.",
+            Self::ConnectionAdded => "The connection is added. Connect it to let the provider know.",
+            Self::ConnectionRenamed => "The connection has its new alias.",
+            Self::ConnectionRemoved => "The connection is removed.",
+            Self::Connected => "You are connected.",
+            Self::Disconnected => "The connection is given back to the provider.",
+            Self::NotConnected => "The connection was not made. Begin it again on this page.",
+            Self::AliasTaken => "Another connection has this alias already. Nothing was changed.",
+            Self::AliasWrong => "An alias has 1 to 100 characters on one line. Nothing was changed.",
         }
     }
 }

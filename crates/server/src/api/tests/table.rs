@@ -24,6 +24,18 @@ fn these_are_the_endpoints_and_who_may_call_them() {
         ("DELETE", "/auth/sessions/{session_id}", Authenticated),
         ("DELETE", "/auth/sessions/others/revoke", Authenticated),
         ("DELETE", "/auth/sessions/all/revoke", Authenticated),
+        ("POST", "/providers", Authenticated),
+        ("GET", "/providers", Authenticated),
+        ("GET", "/providers/{id}", Authenticated),
+        ("PATCH", "/providers/{id}", Authenticated),
+        ("DELETE", "/providers/{id}", Authenticated),
+        ("POST", "/providers/{id}/authorization", Authenticated),
+        ("GET", "/providers/{id}/authorization", Authenticated),
+        ("GET", "/providers/{id}/authorization/callback", Public),
+        ("PATCH", "/providers/{id}/authorization", Authenticated),
+        ("DELETE", "/providers/{id}/authorization", Authenticated),
+        ("GET", "/provider-types", Public),
+        ("GET", "/provider-types/{key}", Public),
     ];
     assert_eq!(found, expected.map(|(verb, path, who)| (verb.to_owned(), path, who)));
 }
@@ -35,11 +47,13 @@ async fn every_row_asks_for_what_it_says() {
     let stale = bench.refresh(&tokens.refresh).await.expect(200).tokens();
     for row in endpoints() {
         let verb = format!("{:?}", row.verb).to_uppercase();
-        let path = row.path.replace("{session_id}", "x");
+        let path = row.path.replace("{session_id}", "x").replace("{id}", "x").replace("{key}", "x");
         // The body is no JSON: whoever is let in hears of that, or is served.
         let call = || bench.call(&verb, &path).header("content-type", "application/json").body("{");
         let anonymous = call().send().await;
         match row.who {
+            // What is only read has no body to be wrong.
+            Who::Public if row.verb == Verb::Get => assert_ne!(anonymous.status, 401, "{path}"),
             Who::Public => drop(anonymous.expect_problem(400, "malformed-json")),
             Who::Authenticated | Who::Fresh => {
                 anonymous.expect_problem(401, "unauthenticated");

@@ -21,10 +21,17 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
     pages.push(("wrong method", visitor.send("PUT", "/sign-in", "", &[("sec-fetch-site", "same-origin")]).await));
     pages.push(("/devices", user.get("/devices?notice=session-ended").await));
     pages.push(("no such session", user.post("/devices/x/end", "").await));
+    let connections = user.get("/connections").await;
+    let policy = connections.header("content-security-policy").to_owned();
+    assert!(policy.contains("; form-action 'self' https://acme.example; "), "{policy}");
+    pages.push(("wrong alias", user.post("/connections", "provider_key=acme&alias=").await));
+    pages.push(("/connections", connections));
+    pages.push(("no such connection", user.post("/connections/x/remove", "").await));
     for (name, page) in pages {
+        let policy = page.header("content-security-policy").replace(" https://acme.example", "");
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{name}");
         assert_eq!(
-            page.header("content-security-policy"),
+            policy,
             "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             "{name}"
         );
