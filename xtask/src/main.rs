@@ -42,8 +42,8 @@ Usage: cargo xtask <task>
   doc             rustdoc of every crate; a warning is an error
   book            build the book in docs into target/book; a warning is an error
   markdown        lint every Markdown file
-  interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js (installs them
-                  into target/interop)
+  interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js, and connect the
+                  reference service to oidc-provider (installs them into target/interop)
   fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
                   `--seconds N` for each target (60), `--runs N` instead, and names of targets
   deny            licences, banned crates, sources and lock files of all dependencies
