@@ -97,7 +97,7 @@ impl Notice {
             Self::SessionEnded => "The device is signed out.",
             Self::OthersEnded => "All other devices are signed out.",
             Self::AlreadyEnded => "That device was signed out already.",
-            Self::ConnectionAdded => "The connection is added. Connect it to let the provider know.",
+            Self::ConnectionAdded => "The connection is added. Connect it next.",
             Self::ConnectionRenamed => "The connection has its new alias.",
             Self::ConnectionRemoved => "The connection is removed.",
             Self::Connected => "You are connected.",

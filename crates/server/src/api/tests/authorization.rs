@@ -63,6 +63,17 @@ impl Trip {
         self.call("GET").await.expect(200).json["status"].clone()
     }
 
+    /// Waits until so many have the connection's turn, or wait for it.
+    pub(super) async fn wait_in_line(&self, count: usize) {
+        let (providers, id) = (self.bench.app.providers(), self.id.parse().unwrap());
+        let work = async {
+            while providers.waiting(id) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), work).await.expect("they wait for their turn");
+    }
+
     /// What is stored of the tokens.
     pub(super) async fn stored(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
         sqlx::query_as("SELECT access_token, refresh_token, generation FROM provider_tokens")
@@ -176,6 +187,17 @@ async fn a_state_is_good_once_and_for_ten_minutes() {
 }
 
 #[tokio::test]
+async fn what_nobody_finished_in_time_is_removed() {
+    let trip = Trip::to("acme").await;
+    trip.begin().await;
+    let connections = trip.bench.app.providers().connections();
+    trip.bench.pass(599);
+    assert_eq!(connections.purge(9, trip.bench.app.now()).await.unwrap(), 0);
+    trip.bench.pass(1);
+    assert_eq!(connections.purge(9, trip.bench.app.now()).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_state_of_two_requests_at_once_serves_one() {
     let trip = Trip::to("acme").await;
     let arrival = trip.begin().await;
@@ -262,15 +284,12 @@ async fn what_a_browser_loads_beside_a_page_authorises_nothing() {
 #[tokio::test]
 async fn several_refreshes_at_once_ask_the_provider_once() {
     let trip = Trip::done("acme").await;
-    let id = trip.id.parse().unwrap();
     trip.server.hold();
     let before = trip.server.token_requests();
     let calls = join_all((0..5).map(|_| trip.call("PATCH")));
     let all_wait = async {
         trip.server.arrived().await;
-        while trip.bench.app.providers().waiting(id) < 5 {
-            tokio::task::yield_now().await;
-        }
+        trip.wait_in_line(5).await;
         trip.server.release();
     };
     let (answers, ()) = futures_util::future::join(calls, all_wait).await;

@@ -79,14 +79,12 @@ async fn a_refusal_of_the_refresh_token_is_the_end_of_the_authorisation() {
 async fn those_who_wait_for_a_refresh_that_is_refused_do_not_ask_again() {
     let trip = Trip::done("acme").await;
     trip.server.answer(Reply::Plainly(400, "application/json", r#"{"error":"invalid_grant"}"#.to_owned()));
-    let (before, id) = (trip.server.token_requests(), trip.id.parse().unwrap());
+    let before = trip.server.token_requests();
     trip.server.hold();
     let calls = futures_util::future::join_all((0..3).map(|_| trip.call("PATCH")));
     let all_wait = async {
         trip.server.arrived().await;
-        while trip.bench.app.providers().waiting(id) < 3 {
-            tokio::task::yield_now().await;
-        }
+        trip.wait_in_line(3).await;
         trip.server.release();
     };
     let (answers, ()) = futures_util::future::join(calls, all_wait).await;
