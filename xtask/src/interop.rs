@@ -1,4 +1,5 @@
-//! Tokens and key sets, exchanged with libraries that nobody here wrote: `PyJWT`, joserfc, and jose for Node.js.
+//! What nobody here wrote: tokens and key sets exchanged with `PyJWT`, joserfc and jose for Node.js, and the reference service connected to an
+//! authorization server, oidc-provider.
 
 use std::{
     fs,
@@ -6,14 +7,15 @@ use std::{
 };
 
 use crate::{
+    checks,
     process::{Failure, Outcome, Program},
     tools,
 };
 
 const PYTHON: [&str; 2] = ["pyjwt[crypto]==2.15.1", "joserfc==1.8.0"];
-const NODE: &str = "jose@6.2.18";
+const NODE: [&str; 2] = ["jose@6.2.18", "oidc-provider@8.8.1"];
 
-/// We make tokens, the others verify them and make their own, and we verify those.
+/// We make tokens, the others verify them and make their own, and we verify those; then our service gets tokens from another's.
 pub(crate) fn run(root: &Path) -> Outcome {
     let folder = root.join("target").join("interop");
     let exchange = folder.join("exchange");
@@ -27,8 +29,25 @@ pub(crate) fn run(root: &Path) -> Outcome {
 
     ours(root, "make", &exchange)?;
     Program::new(python, root).arg("tests/interop/check.py").arg(&exchange).run()?;
-    Program::new("node", root).arg("tests/interop/check.mjs").arg(&exchange).arg(node).run()?;
-    ours(root, "verify", &exchange)
+    Program::new("node", root).arg("tests/interop/check.mjs").arg(&exchange).arg(&node).run()?;
+    ours(root, "verify", &exchange)?;
+    provider(root, &folder, &node)
+}
+
+/// The reference service as a client of oidc-provider.
+fn provider(root: &Path, folder: &Path, node: &Path) -> Outcome {
+    if Program::new("openssl", root).arg("version").answer().is_none() {
+        return Err(Failure::Missing(
+            "openssl is missing; it makes the certificate of the authorization server".to_owned(),
+        ));
+    }
+    let work = folder.join("provider");
+    if work.exists() {
+        fs::remove_dir_all(&work).map_err(|error| unwritable(&work, &error))?;
+    }
+    fs::create_dir_all(&work).map_err(|error| unwritable(&work, &error))?;
+    let server = checks::build_server(root)?;
+    Program::new("node", root).arg("tests/interop/provider.mjs").arg(&work).arg(node).arg(server).run()
 }
 
 fn ours(root: &Path, what: &str, exchange: &Path) -> Outcome {
@@ -60,17 +79,18 @@ fn python(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
 fn node(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
     let folder = folder.join("node");
     tools::node(root)?;
+    let wanted = NODE.join("\n");
     let installed = folder.join("installed");
-    if fs::read_to_string(&installed).is_ok_and(|text| text == NODE) {
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
         return Ok(folder);
     }
     fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
     Program::new("npm", root)
         .args(["install", "--no-fund", "--no-audit", "--no-update-notifier", "--prefix"])
         .arg(&folder)
-        .arg(NODE)
+        .args(NODE)
         .run()?;
-    fs::write(&installed, NODE).map_err(|error| unwritable(&installed, &error))?;
+    fs::write(&installed, wanted).map_err(|error| unwritable(&installed, &error))?;
     Ok(folder)
 }
 

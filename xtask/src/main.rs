@@ -44,8 +44,8 @@ Usage: cargo xtask <task>
   doc             rustdoc of every crate; a warning is an error
   book            build the book in docs into target/book; a warning is an error
   markdown        lint every Markdown file
-  interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js (installs them
-                  into target/interop)
+  interop         exchange tokens and key sets with PyJWT, joserfc and jose for Node.js, and connect the
+                  reference service to oidc-provider (installs them into target/interop)
   schemathesis    ask every endpoint of the server for what its OpenAPI document allows, and for what it
                   does not (installs Schemathesis into target/schemathesis)
   browser         drive the server's pages in Chromium and check them with axe-core; pictures of them are in

@@ -3,11 +3,13 @@
 mod account;
 mod admin;
 mod answers;
+mod authorization;
 mod credentials;
 mod description;
 mod guards;
 mod openapi;
 mod path;
+mod providers;
 mod resets;
 mod rotation;
 mod schemas;
@@ -169,6 +171,42 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Delete, "/admin/users/{user_id}/sessions/{session_id}", Admin, admin::end_one)
             .limit(Limit::user(Rate::per_minute(50)))
             .described(admin::END_ONE),
+        endpoint(Post, "/providers", Authenticated, providers::create)
+            .limit(Limit::user(Rate::per_minute(100)))
+            .described(providers::CREATE),
+        endpoint(Get, "/providers", Authenticated, providers::list)
+            .limit(Limit::user(Rate::per_minute(100)))
+            .described(providers::LIST),
+        endpoint(Get, "/providers/{id}", Authenticated, providers::one)
+            .limit(Limit::user(Rate::per_minute(100)))
+            .described(providers::ONE),
+        endpoint(Patch, "/providers/{id}", Authenticated, providers::rename)
+            .limit(Limit::user(Rate::per_minute(50)))
+            .described(providers::RENAME),
+        endpoint(Delete, "/providers/{id}", Authenticated, providers::remove)
+            .limit(Limit::user(Rate::per_minute(20)))
+            .described(providers::REMOVE),
+        endpoint(Post, "/providers/{id}/authorization", Authenticated, authorization::begin)
+            .limit(Limit::user(Rate::per_minute(50)))
+            .described(authorization::BEGIN),
+        endpoint(Get, "/providers/{id}/authorization", Authenticated, authorization::status)
+            .limit(Limit::user(Rate::per_minute(100)))
+            .described(authorization::STATUS),
+        endpoint(Get, "/providers/{id}/authorization/callback", Public, authorization::callback)
+            .limit(Limit::ip(Rate::bucket(20, 10.0)))
+            .described(authorization::CALLBACK),
+        endpoint(Patch, "/providers/{id}/authorization", Authenticated, authorization::refresh)
+            .limit(Limit::user(Rate::per_minute(20)))
+            .described(authorization::REFRESH),
+        endpoint(Delete, "/providers/{id}/authorization", Authenticated, authorization::end)
+            .limit(Limit::user(Rate::per_minute(20)))
+            .described(authorization::END),
+        endpoint(Get, "/provider-types", Public, providers::types)
+            .limit(Limit::ip(Rate::per_minute(100)))
+            .described(providers::TYPES),
+        endpoint(Get, "/provider-types/{key}", Public, providers::one_type)
+            .limit(Limit::ip(Rate::per_minute(100)))
+            .described(providers::ONE_TYPE),
     ]
 }
 

@@ -17,6 +17,7 @@ use crate::flows::SuspicionMails;
 use crate::limits::Limiter;
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
+use crate::providers::Providers;
 use crate::sessions::{Sessions, Wiring};
 use crate::streams::Streams;
 
@@ -38,6 +39,7 @@ struct Inner {
     local: bool,
     accounts: Accounts,
     sessions: Sessions,
+    providers: Providers,
     devices: DeviceKey,
     mailer: Mailer,
     clock: Arc<dyn Clock>,
@@ -66,6 +68,7 @@ impl App {
         let local = serves_this_machine_only(address, &public_url);
         let admins = AdminRule::new(settings.admin.email.clone(), local);
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
+        let providers = Providers::new(&settings, &public_url, &data.pool, &data.keys)?;
         let background = Background::default();
         let mails = SuspicionMails::new(accounts.clone(), mailer.clone(), background.clone());
         let wiring = Wiring { accounts: accounts.clone(), clock: Arc::clone(&clock), observer: Arc::new(mails) };
@@ -79,6 +82,7 @@ impl App {
                 local,
                 accounts,
                 sessions,
+                providers,
                 devices,
                 mailer,
                 clock,
@@ -110,6 +114,11 @@ impl App {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    /// The providers of others, and the users' connections to them.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.inner.providers
     }
 
     /// Makes secrets for devices that keep none.
@@ -196,6 +205,9 @@ impl App {
                 Ok(0) => {}
                 Ok(removed) => tracing::debug!(removed, "expired mail tokens and old failures were removed"),
                 Err(error) => tracing::warn!(%error, "the clean-up of the accounts failed and will be tried again"),
+            }
+            if let Err(error) = self.providers().connections().purge(CLEAN_BATCH, self.now()).await {
+                tracing::warn!(%error, "the clean-up of the authorisations failed and will be tried again");
             }
         }
     }

@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Search, check, export and shorten the audit trail (needs `audit.sinks` with `db`)
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Work on the key file
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Move to another storage
     #[command(subcommand)]
     Migrate(MigrateCommand),
@@ -197,6 +200,12 @@ pub(crate) enum MigrateCommand {
     },
 }
 
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Add a key under which the tokens of providers are stored from the next start on; the older ones still decrypt
+    Rotate,
+}
+
 fn key_value(argument: &str) -> Result<(String, String), String> {
     match argument.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
@@ -232,6 +241,7 @@ mod tests {
             assert_eq!(cli.options.set, [("a.b".into(), "c".into()), ("d".into(), "e=f".into())]);
         }
         assert!(matches!(parse("config check").unwrap().command, Some(Command::Config(ConfigCommand::Check))));
+        assert!(matches!(parse("keys rotate").unwrap().command, Some(Command::Keys(KeysCommand::Rotate))));
     }
 
     #[test]

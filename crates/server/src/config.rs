@@ -4,6 +4,7 @@ mod availability;
 mod check;
 mod load;
 mod print;
+mod providers;
 mod sqlite;
 mod values;
 
@@ -19,6 +20,7 @@ use session_manager_http::AddressHeader;
 pub(crate) use check::check;
 pub(crate) use load::load;
 pub(crate) use print::print;
+pub(crate) use providers::{ClientAuth, ClientSecret, EndpointUrl, Provider, Providers};
 pub(crate) use sqlite::SqliteFile;
 pub(crate) use values::{PublicUrl, SecretUrl};
 
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Switch,
     pub(crate) geoip: GeoIp,
     pub(crate) audit: Audit,
+    /// What users can connect to, by key.
+    pub(crate) providers: Providers,
 }
 
 impl Default for Settings {
@@ -68,6 +72,7 @@ impl Default for Settings {
             metrics: Switch::default(),
             geoip: GeoIp::default(),
             audit: Audit::default(),
+            providers: Providers::new(),
         }
     }
 }

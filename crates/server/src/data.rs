@@ -57,6 +57,19 @@ impl Data {
     }
 }
 
+/// Adds a key for the tokens of providers to the key file, which is made when there is none. Returns how many there are.
+///
+/// # Errors
+/// Those of the folder, the lock and the key file.
+pub(crate) async fn rotate_provider_key(settings: &Settings) -> Result<usize, StartError> {
+    let folder = &settings.data;
+    files::make_folder(folder).map_err(|error| unwritable(folder, &error))?;
+    close(folder)?;
+    let _lock = FolderLock::acquire(folder).await?;
+    let keys = folder.join("keys");
+    Ok(Keys::load_or_create(&keys)?.with_provider_key(&keys)?.provider_keys().len())
+}
+
 fn database_file(settings: &Settings) -> Result<SqliteFile, StartError> {
     let Some(url) = &settings.database.url else {
         return Ok(SqliteFile::at(&settings.data.join("session-manager.sqlite3")));

@@ -4,7 +4,10 @@
 //! [`problem`](crate::problem::Rejection::problem) and [`field_errors`](crate::problem::Rejection::field_errors) in their own form.
 
 mod administration;
+mod authorization;
 mod closing;
+mod connecting;
+mod connections;
 mod device_name;
 mod listing;
 mod new_device;
@@ -22,8 +25,14 @@ pub(crate) use administration::{
     Administrator, FreshAdministrator, account, close_account, end_session_of, end_sessions_of, reopen_account,
     search_users, sessions_of,
 };
+pub(crate) use authorization::{Authorization, authorization, end_authorization, refresh_authorization};
 #[cfg(test)]
 pub(crate) use closing::{disable_account, enable_account};
+pub(crate) use connecting::{Arrival, Question, Traveller, begin_authorization, finish_authorization, question};
+pub(crate) use connections::{
+    ConnectionsPage, ConnectionsQuery, MAX_CONNECTIONS_PAGE, NewConnection, connection, create_connection,
+    list_connections, provider_type, provider_types, remove_connection, rename_connection,
+};
 pub(crate) use device_name::DeviceName;
 pub(crate) use listing::{ListQuery, Listing, MAX_PAGE, SessionEntry, USUAL_PAGE, list_sessions};
 pub(crate) use password::{NewPasswords, change_password, reauthenticate};

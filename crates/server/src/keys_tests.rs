@@ -22,8 +22,10 @@ fn reload_after(change: impl FnOnce(&str) -> String) -> String {
     let message = Keys::load_or_create(folder.path()).unwrap_err().to_string();
     assert_eq!(fs::read_to_string(&path).unwrap(), changed, "a damaged file is left alone");
     for line in text.lines().filter(|line| line.contains('_')) {
-        let secret = line.split('"').nth(1).unwrap_or("nothing");
-        assert!(!message.contains(secret), "a secret in {message}");
+        // What stands between quotation marks.
+        for secret in line.split('"').skip(1).step_by(2) {
+            assert!(!message.contains(secret), "a secret in {message}");
+        }
     }
     message
 }
@@ -58,13 +60,17 @@ fn servers_that_start_together_agree() {
 
 #[test]
 fn damage_is_named() {
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 13] = [
         ("not a key file", |_| String::new()),
         ("not a key file", |_| "garbage \u{0} not toml".into()),
         ("not a key file", |text| text.replace("refresh_secret", "refresh_secrets")),
         ("not a key file", |text| text.lines().take(4).collect::<Vec<_>>().join("\n")),
+        ("not a key file", |text| text.replace("provider_keys", "# provider_keys")),
         ("not a key file", |text| format!("{text}extra = 1\n")),
-        ("version", |text| text.replace("version = 1", "version = 2")),
+        ("version", |text| text.replace("version = 2", "version = 3")),
+        ("not a key file", |text| text.replace("version = 2", "version = 1")),
+        ("not a key file", |text| text.replace("provider_keys = [", "provider_keys = [] # [")),
+        ("checksum", |text| text.replace("provider_keys = [\"", "provider_keys = [\"A")),
         ("checksum", |text| text.replace("refresh_secret = \"", "refresh_secret = \"A")),
         ("checksum", |text| text.replace("access_key_pkcs8 = \"M", "access_key_pkcs8 = \"N")),
         ("checksum", |text| text.replace("sha256:", "sha256:x")),
@@ -82,11 +88,54 @@ fn a_right_checksum_over_wrong_keys_is_not_enough() {
         (URL_SAFE_NO_PAD.encode([1; 32]), URL_SAFE_NO_PAD.encode([2; 48]), "PKCS#8"),
         ("***".into(), String::new(), "base64url"),
     ] {
-        let sum = checksum(VERSION, &secret, &key);
+        let sum = checksum(1, &secret, &key, &[]);
         let text =
             format!("version = 1\nrefresh_secret = \"{secret}\"\naccess_key_pkcs8 = \"{key}\"\nchecksum = \"{sum}\"\n");
         assert!(Keys::from_text(&text).unwrap_err().contains(expected));
     }
+}
+
+/// A key file of the version before.
+fn of_version_1(keys: &Keys) -> String {
+    let secret = URL_SAFE_NO_PAD.encode(keys.refresh_secret());
+    let key = URL_SAFE_NO_PAD.encode(keys.access_key_pkcs8());
+    let sum = checksum(1, &secret, &key, &[]);
+    format!("version = 1\nrefresh_secret = \"{secret}\"\naccess_key_pkcs8 = \"{key}\"\nchecksum = \"{sum}\"\n")
+}
+
+#[test]
+fn a_file_of_an_older_server_keeps_its_keys_and_gains_one() {
+    let (folder, path, keys) = fresh();
+    fs::write(&path, of_version_1(&keys)).unwrap();
+    let gained = Keys::load_or_create(folder.path()).unwrap();
+    assert_eq!(gained.refresh_secret(), keys.refresh_secret());
+    assert_eq!(gained.access_key_pkcs8(), keys.access_key_pkcs8());
+    assert_eq!(gained.provider_keys().len(), 1);
+    assert_ne!(gained.provider_keys(), keys.provider_keys());
+    let again = Keys::load_or_create(folder.path()).unwrap();
+    assert_eq!(again.provider_keys(), gained.provider_keys(), "once");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn the_checksum_of_the_older_version_is_what_it_was() {
+    // Written by the server of that version.
+    let sum = checksum(1, "c2VjcmV0", "a2V5", &[]);
+    assert_eq!(sum, format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest("1\nc2VjcmV0\na2V5"))));
+}
+
+#[test]
+fn a_further_key_leaves_the_others_in_place() {
+    let (folder, _, keys) = fresh();
+    let more = keys.clone().with_provider_key(folder.path()).unwrap();
+    let again = Keys::load_or_create(folder.path()).unwrap();
+    assert_eq!(again.provider_keys(), more.provider_keys());
+    assert_eq!((again.provider_keys().len(), &again.provider_keys()[0]), (2, &keys.provider_keys()[0]));
+    assert_ne!(again.provider_keys()[1], keys.provider_keys()[0]);
+    assert_eq!(again.kid(), keys.kid());
+    let full = (2..MAX_PROVIDER_KEYS).fold(again, |keys, _| keys.with_provider_key(folder.path()).unwrap());
+    assert!(full.with_provider_key(folder.path()).unwrap_err().to_string().contains("as fit"));
+    assert_eq!(Keys::load_or_create(folder.path()).unwrap().provider_keys().len(), MAX_PROVIDER_KEYS);
 }
 
 #[test]
@@ -116,4 +165,5 @@ fn debug_shows_no_key() {
     let (_folder, _, keys) = fresh();
     let debug = format!("{keys:?}");
     assert!(!debug.contains(&URL_SAFE_NO_PAD.encode(keys.refresh_secret())) && debug.contains(keys.kid()));
+    assert!(!debug.contains("provider_keys"));
 }

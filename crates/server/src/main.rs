@@ -18,6 +18,7 @@ mod operate;
 mod pages;
 mod passwords;
 mod problem;
+mod providers;
 mod random;
 mod routes;
 mod serve;
@@ -32,7 +33,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, KeysCommand};
 use exit::StartError;
 
 fn main() -> ExitCode {
@@ -62,6 +63,10 @@ fn run(cli: &Cli) -> Result<(), StartError> {
         }
         Some(Command::Config(ConfigCommand::Print)) => print(&config::print(&settings)),
         Some(Command::Config(ConfigCommand::Check)) => print("the configuration is valid\n"),
+        Some(Command::Keys(KeysCommand::Rotate)) => {
+            let count = runtime()?.block_on(data::rotate_provider_key(&settings))?;
+            print(&format!("the key file has {count} keys of providers; the newest is used from the next start on\n"))
+        }
         Some(command) => {
             start_log();
             runtime()?.block_on(operate::run(command.clone(), settings))

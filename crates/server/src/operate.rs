@@ -38,7 +38,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<(), Star
         Command::Doctor(output) => doctor::run(&settings, output).await,
         Command::Completions { shell } => completions::print(shell),
         // These were done before there was a runtime.
-        Command::Serve | Command::Config(_) => Ok(()),
+        Command::Serve | Command::Config(_) | Command::Keys(_) => Ok(()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The pages for people: registration, sign-in, *Your devices*, and the administration. Plain HTML and forms; the one script only keeps the
-//! list of devices up to date.
+//! The pages for people: registration, sign-in, *Your devices*, *Connections*, and the administration. Plain HTML and forms; the one script only
+//! keeps the list of devices up to date.
 //!
 //! Forms post to the page's own path and are answered with a redirect (303), so that reloading repeats nothing. The session travels in
 //! the two cookies of [`BrowserCookies`](crate::sessions::BrowserCookies); the refresh cookie has the path `/`, so that whichever page is
@@ -8,7 +8,9 @@
 mod admin;
 mod admin_user;
 mod agent;
+mod arrival;
 mod assets;
+mod connections;
 mod devices;
 mod docs;
 mod document;
@@ -38,7 +40,9 @@ use crate::api::{self, Verb};
 use crate::app::App;
 use crate::limits::limited;
 
+pub(crate) use arrival::arrived;
 pub(crate) use failure::as_page;
+pub(crate) use guard::accepts_html;
 
 /// The pages, and what they are drawn with. They stand behind the session layer.
 pub(crate) fn router(app: &App) -> Router<App> {
@@ -69,6 +73,18 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/admin/users/{user}/enable", charged(app, Post, "/admin/users/{user_id}/enable", admin_user::enable))
         .route("/admin/users/{user}/rotate", charged(app, Delete, "/users/{user_id}/tokens", admin_user::rotate))
         .route("/docs", get(docs::show))
+        .route(
+            connections::PATH,
+            get(connections::show).merge(charged(app, Post, "/providers", connections::add)),
+        )
+        .route("/connections/{id}/rename", charged(app, Verb::Patch, "/providers/{id}", connections::rename))
+        .route("/connections/{id}/remove", charged(app, Delete, "/providers/{id}", connections::remove))
+        .route("/connections/{id}/connect", charged(app, Post, "/providers/{id}/authorization", connections::connect))
+        .route(
+            "/connections/{id}/disconnect",
+            charged(app, Delete, "/providers/{id}/authorization", connections::disconnect),
+        )
+        .route(arrival::FINISH, post(arrival::submit))
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.

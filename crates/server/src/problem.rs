@@ -10,6 +10,7 @@ use session_manager_middleware_axum::SessionRejection;
 
 use crate::accounts::{ChangeRefusal, Fault, InvalidToken, PasswordRefusal, Refusal};
 use crate::passwords::Violation;
+use crate::providers::{self, ProviderFailure};
 
 /// A problem as the error of a handler. The request id is added on the way out.
 #[derive(Clone, Debug)]
@@ -105,6 +106,31 @@ impl From<Fault> for Rejection {
             }
             Fault::Hashing(_) | Fault::Randomness(_) => ProblemType::Internal.into(),
         }
+    }
+}
+
+impl From<providers::Fault> for Rejection {
+    fn from(fault: providers::Fault) -> Self {
+        tracing::error!(error = %chain(&fault), "the connections failed");
+        match fault {
+            providers::Fault::Storage(_) => {
+                Problem::of(ProblemType::Unavailable).with_retry_after(RETRY_AFTER_OUTAGE).into()
+            }
+            providers::Fault::Vault(_) | providers::Fault::Randomness(_) => ProblemType::Internal.into(),
+        }
+    }
+}
+
+impl From<ProviderFailure> for Rejection {
+    /// Says which of a few things happened; what the provider said stays between it and us.
+    fn from(failure: ProviderFailure) -> Self {
+        let (slug, title) = match failure {
+            ProviderFailure::Grant | ProviderFailure::Refused => ("provider-refused", "The provider refused"),
+            ProviderFailure::Senseless | ProviderFailure::Unreachable(_) => {
+                ("provider-unavailable", "The provider does not answer")
+            }
+        };
+        Self::new(StatusCode::BAD_GATEWAY, slug, title).detail(failure.to_string())
     }
 }
 

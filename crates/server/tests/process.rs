@@ -255,6 +255,29 @@ fn keys_that_others_may_read_are_refused() {
 }
 
 #[test]
+fn keys_of_providers_are_added_while_a_server_runs_and_used_after_its_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(folder.path());
+    let count = || {
+        let text = fs::read_to_string(folder.path().join("keys/session-manager.keys")).unwrap();
+        text.lines().find(|line| line.starts_with("provider_keys")).unwrap().matches('"').count() / 2
+    };
+    for keys in 2..4 {
+        let output = command(folder.path()).args(["keys", "rotate"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.starts_with(&format!("the key file has {keys} keys")), "{said}");
+        assert_eq!(count(), keys);
+    }
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+    let (mut child, address) = start(folder.path());
+    assert!(get(&address, "/ready").starts_with("HTTP/1.1 200"));
+    assert_eq!(count(), 3);
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn what_others_may_open_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, _) = start(folder.path());

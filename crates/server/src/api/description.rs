@@ -71,6 +71,12 @@ impl Description {
         self
     }
 
+    /// Answers with this status and no body.
+    pub(crate) const fn succeeds_with(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The endpoint's own errors, each with when it comes.
     pub(crate) const fn problems(mut self, problems: &'static [(u16, &'static str)]) -> Self {
         self.problems = problems;

@@ -7,7 +7,8 @@ use session_manager_http::{CrossSitePolicy, TrustedProxies};
 use url::Url;
 
 use super::{
-    AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile, VerificationMode,
+    AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile,
+    VerificationMode, providers,
 };
 use crate::exit::StartError;
 
@@ -16,10 +17,11 @@ const DAY: Duration = Duration::from_hours(24);
 /// Checks the ranges and the relations of the values.
 pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
     let faults = faults(settings);
-    if faults.is_empty() {
+    let mut list: Vec<_> = faults.iter().map(|(key, why)| format!("`{key}` {why}")).collect();
+    list.extend(providers::faults(&settings.providers));
+    if list.is_empty() {
         return Ok(());
     }
-    let list: Vec<_> = faults.iter().map(|(key, why)| format!("`{key}` {why}")).collect();
     Err(StartError::config("the configuration is not valid", list.join("; "), "Correct it and start again."))
 }
 

@@ -86,12 +86,10 @@ fn syntax_error(path: &Path, error: &ConfigError) -> StartError {
 
 fn refuse_unknown_keys(merged: &config::Config) -> Result<(), StartError> {
     let tree = merged.collect().unwrap_or_default();
-    let known = print::keys();
     let mut unknown = Vec::new();
     visit(&tree, "", &mut |key, value| {
         let is_table = matches!(value.kind, ValueKind::Table(_));
-        let is_section = known.iter().any(|name| is_below(name, key));
-        if !(known.contains(key) || is_table && is_section) {
+        if !(print::is_key(key) || is_table && print::is_section(key)) {
             unknown.push((key.to_owned(), origin(value)));
         }
     });
@@ -104,19 +102,12 @@ fn visit(table: &Map<String, Value>, prefix: &str, seen: &mut dyn FnMut(&str, &V
     for (name, value) in sorted {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         seen(&key, value);
-        let names = print::keys();
-        let is_known = names.contains(&key) || names.iter().any(|name| is_below(name, &key));
         if let ValueKind::Table(inner) = &value.kind
-            && is_known
+            && (print::is_key(&key) || print::is_section(&key))
         {
             visit(inner, &key, seen);
         }
     }
-}
-
-/// Whether `name` is a key of the section `section`.
-fn is_below(name: &str, section: &str) -> bool {
-    name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn origin(value: &Value) -> String {

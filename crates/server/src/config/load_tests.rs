@@ -172,3 +172,50 @@ fn print_masks_secrets() {
     assert!(!print(&settings).contains("hunter2"));
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
+
+const ACME: &str = "[providers.acme]\nname = 'Acme'\nclient_id = 'us'\nclient_secret = 'hunter2'\n\
+    auth_url = 'https://acme.example/auth'\ntoken_url = 'https://acme.example/token'\nscopes = ['read', 'write']\n";
+
+#[test]
+fn providers_come_from_every_layer() {
+    let (_folder, mut options) = with_file(ACME);
+    options.set = vec![
+        ("providers.acme-bank.name".into(), "Acme Bank".into()),
+        ("providers.acme.scopes".into(), "accounts, balances history".into()),
+    ];
+    let environment = variables(&[("SESSION_MANAGER__PROVIDERS__ACME__CLIENT_SECRET", "hunter3")]);
+    let settings = load(&options, environment).unwrap();
+    assert_eq!(settings.providers.keys().collect::<Vec<_>>(), ["acme", "acme-bank"]);
+    let acme = &settings.providers["acme"];
+    assert_eq!(acme.client_secret.as_ref().unwrap().expose(), "hunter3");
+    assert_eq!(acme.scopes, ["accounts", "balances", "history"]);
+    let printed = print(&settings);
+    assert!(printed.contains("providers.acme.client_secret = \"***\"\n"), "{printed}");
+    assert!(printed.contains("# providers.acme.revocation_url is not set\n"), "{printed}");
+    assert!(!printed.contains("hunter") && !format!("{settings:?}").contains("hunter"));
+    // What is printed can be read again, the masked secret as such.
+    let (_folder, again) = with_file(&printed);
+    assert_eq!(print(&load(&again, Environment::new()).unwrap()), printed);
+}
+
+#[test]
+fn faults_of_providers_name_their_key() {
+    for (setting, expected) in [
+        ("providers.acme.colour=red", "unknown config key: `providers.acme.colour`"),
+        ("providers.acme.scopes.x=red", "unknown config key: `providers.acme.scopes.x`"),
+        ("providers=x", "unknown config key: `providers`"),
+        ("providers.acme=x", "unknown config key: `providers.acme`"),
+        (
+            "providers.acme.auth_url=http://acme.example/hunter2",
+            "bad value for config key `providers.acme.auth_url`: it must be https",
+        ),
+        ("providers.acme.client_auth=hunter2", "bad value for config key `providers.acme.client_auth`: expected"),
+        ("providers.acme.name=", "`providers.acme.name` must not be empty"),
+        ("providers.other.client_id=us", "`providers.other.token_url` must be set"),
+    ] {
+        let (_folder, mut options) = with_file(ACME);
+        options.set = vec![setting.split_once('=').map(|(key, value)| (key.into(), value.into())).unwrap()];
+        let text = message(load(&options, Environment::new()));
+        assert!(text.contains(expected) && !text.contains("hunter2"), "{setting}: {text}");
+    }
+}

@@ -6,7 +6,10 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::Settings;
+use super::{Provider, Settings};
+
+/// The one section whose keys users choose: `providers.KEY.name` and so on.
+const PROVIDERS: &str = "providers";
 
 /// The settings, one `key = value` a line; keys without a value as comments.
 pub(crate) fn print(settings: &Settings) -> String {
@@ -23,17 +26,36 @@ pub(crate) fn print(settings: &Settings) -> String {
     text
 }
 
-/// The names of all keys.
-pub(super) fn keys() -> &'static BTreeSet<String> {
-    static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-        let mut keys = BTreeSet::new();
-        let tree = serde_json::to_value(Settings::default()).unwrap_or_default();
-        flatten(&tree, "", &mut |key, _| {
-            keys.insert(key.to_owned());
-        });
-        keys
-    });
+/// Whether there is such a key.
+pub(super) fn is_key(key: &str) -> bool {
+    static PROVIDER: LazyLock<BTreeSet<String>> = LazyLock::new(|| names(serde_json::to_value(Provider::default())));
+    let of_provider = within(key, PROVIDERS).and_then(|rest| rest.split_once('.'));
+    keys().contains(key) || of_provider.is_some_and(|(_, name)| PROVIDER.contains(name))
+}
+
+/// Whether there are keys below this one.
+pub(super) fn is_section(key: &str) -> bool {
+    let provider = key == PROVIDERS || within(key, PROVIDERS).is_some_and(|name| !name.contains('.'));
+    provider || keys().iter().any(|name| within(name, key).is_some())
+}
+
+/// What follows the section and its dot.
+fn within<'a>(key: &'a str, section: &str) -> Option<&'a str> {
+    key.strip_prefix(section)?.strip_prefix('.')
+}
+
+/// The names of all keys, but for those of the providers.
+fn keys() -> &'static BTreeSet<String> {
+    static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| names(serde_json::to_value(Settings::default())));
     &KEYS
+}
+
+fn names(tree: serde_json::Result<Value>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    flatten(&tree.unwrap_or_default(), "", &mut |key, _| {
+        keys.insert(key.to_owned());
+    });
+    keys
 }
 
 fn flatten(tree: &Value, prefix: &str, leaf: &mut dyn FnMut(&str, &Value)) {

@@ -14,10 +14,11 @@ use crate::exit::{StartError, reason};
 use crate::files;
 
 /// Our migrations, oldest first. A released one is never changed: its checksum is in the databases.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "accounts", include_str!("../../migrations/0001_accounts.sql")),
     (2, "sessions", include_str!("../../migrations/0002_sessions.sql")),
     (3, "rotations", include_str!("../../migrations/0003_rotations.sql")),
+    (4, "providers", include_str!("../../migrations/0004_providers.sql")),
     (5, "session feed", include_str!("../../migrations/0005_session_feed.sql")),
     (6, "audit", include_str!("../../migrations/0006_audit.sql")),
     (7, "backup mark", include_str!("../../migrations/0007_backup_mark.sql")),

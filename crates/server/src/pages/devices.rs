@@ -58,7 +58,8 @@ fn content(entries: &[SessionEntry], total: u64, left_out: bool, now: DateTime<U
         div {
             h1 { "Your devices" }
             p.lead {
-                "Here is everywhere you are signed in. If you do not know one of these, sign it out."
+                "Here is everywhere you are signed in. If you do not know one of these, sign it out. "
+                a href="/connections" { "Your connections" }
             }
         }
         section.section aria-labelledby="active" {

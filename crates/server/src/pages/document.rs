@@ -24,6 +24,8 @@ pub(super) struct Page {
     status: StatusCode,
     policy: &'static str,
     referrer_policy: &'static str,
+    /// Where its forms may lead besides to us.
+    form_targets: Vec<String>,
     html: String,
 }
 
@@ -97,6 +99,12 @@ impl Page {
         self
     }
 
+    /// For a page whose forms lead on to other sites; browsers ask the policy of the page about redirects too.
+    pub(super) fn with_form_targets(mut self, origins: impl Iterator<Item = String>) -> Self {
+        self.form_targets.extend(origins);
+        self
+    }
+
     fn of(title: &str, body: &Markup) -> Self {
         let document = html! {
             (DOCTYPE)
@@ -120,6 +128,7 @@ impl Page {
             status: StatusCode::OK,
             policy: CONTENT_SECURITY_POLICY,
             referrer_policy: REFERRER_POLICY,
+            form_targets: Vec::new(),
             html: document.into_string(),
         }
     }
@@ -127,6 +136,8 @@ impl Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
+        let form_action = [&["form-action 'self'".to_owned()], self.form_targets.as_slice()].concat().join(" ");
+        let policy = CONTENT_SECURITY_POLICY.replace("form-action 'self'", &form_action);
         let mut response = (self.status, Html(self.html)).into_response();
         let headers = response.headers_mut();
         for (name, value) in [
@@ -137,6 +148,11 @@ impl IntoResponse for Page {
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if !self.form_targets.is_empty()
+            && let Ok(policy) = HeaderValue::try_from(policy)
+        {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         response
     }

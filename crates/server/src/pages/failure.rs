@@ -83,7 +83,7 @@ fn page(status: StatusCode) -> Page {
     message(status, title, text)
 }
 
-fn message(status: StatusCode, title: &str, text: &str) -> Page {
+pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Page {
     message_with(status, title, text, ("/", "To the start page"))
 }
 

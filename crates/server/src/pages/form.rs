@@ -37,7 +37,7 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
-    fn of(&self, field: &str) -> Vec<&str> {
+    pub(super) fn of(&self, field: &str) -> Vec<&str> {
         self.0.iter().filter(|error| error.field == field).map(|error| error.message.as_str()).collect()
     }
 

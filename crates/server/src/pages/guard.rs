@@ -88,7 +88,7 @@ pub(super) fn is_page_request(request: &Parts) -> bool {
 }
 
 /// Whether the client names HTML among what it takes, as browsers do for what they show.
-pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT).iter();
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).any(|range| {
         let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();

@@ -27,6 +27,13 @@ pub(super) fn done() -> Markup {
     line(r#"<circle cx="12" cy="12" r="9"/><path d="m8 12.3 2.7 2.7L16 9.5"/>"#)
 }
 
+/// Two links of a chain.
+pub(super) fn link() -> Markup {
+    line(
+        r#"<path d="M10 14a4 4 0 0 0 5.7 0l3-3A4 4 0 0 0 13 5.3l-1 1"/><path d="M14 10a4 4 0 0 0-5.7 0l-3 3A4 4 0 0 0 11 18.7l1-1"/>"#,
+    )
+}
+
 /// An exclamation mark in a circle.
 pub(super) fn warning() -> Markup {
     line(r#"<circle cx="12" cy="12" r="9"/><path d="M12 7.5v5.2M12 16.3v.1"/>"#)

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::{Deserialize, Deserializer};
 
-use super::icons;
+use super::{failure, icons};
 
 /// A message of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,18 @@ pub(super) enum Notice {
     AccountDisabled,
     AccountEnabled,
     TokensRotated,
+    ConnectionAdded,
+    ConnectionRenamed,
+    ConnectionRemoved,
+    Connected,
+    Disconnected,
+    NotConnected,
+    AliasTaken,
+    AliasWrong,
 }
 
 impl Notice {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 22] = [
         Self::CheckMail,
         Self::Verified,
         Self::SignedOut,
@@ -40,6 +48,14 @@ impl Notice {
         Self::AccountDisabled,
         Self::AccountEnabled,
         Self::TokensRotated,
+        Self::ConnectionAdded,
+        Self::ConnectionRenamed,
+        Self::ConnectionRemoved,
+        Self::Connected,
+        Self::Disconnected,
+        Self::NotConnected,
+        Self::AliasTaken,
+        Self::AliasWrong,
     ];
 
     /// The path with the notice for the page there.
@@ -49,9 +65,17 @@ impl Notice {
 
     /// The box on the page.
     pub(super) fn render(self) -> Markup {
+        if self.is_refusal() {
+            return failure::alert(self.text());
+        }
         html! {
             div.notice role="status" { (icons::done()) p { (self.text()) } }
         }
+    }
+
+    /// Whether it says that something was not done.
+    const fn is_refusal(self) -> bool {
+        matches!(self, Self::NotConnected | Self::AliasTaken | Self::AliasWrong)
     }
 
     const fn code(self) -> &'static str {
@@ -70,6 +94,14 @@ impl Notice {
             Self::AccountDisabled => "account-disabled",
             Self::AccountEnabled => "account-enabled",
             Self::TokensRotated => "tokens-rotated",
+            Self::ConnectionAdded => "connection-added",
+            Self::ConnectionRenamed => "connection-renamed",
+            Self::ConnectionRemoved => "connection-removed",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::NotConnected => "not-connected",
+            Self::AliasTaken => "alias-taken",
+            Self::AliasWrong => "alias-wrong",
         }
     }
 
@@ -93,6 +125,14 @@ impl Notice {
             Self::AccountDisabled => "The account is disabled, and all of its sessions are ended.",
             Self::AccountEnabled => "The account is open again.",
             Self::TokensRotated => "The tokens are rotated.",
+            Self::ConnectionAdded => "The connection is added. Connect it next.",
+            Self::ConnectionRenamed => "The connection has its new alias.",
+            Self::ConnectionRemoved => "The connection is removed.",
+            Self::Connected => "You are connected.",
+            Self::Disconnected => "The connection is given back to the provider.",
+            Self::NotConnected => "The connection was not made. Begin it again on this page.",
+            Self::AliasTaken => "Another connection has this alias already. Nothing was changed.",
+            Self::AliasWrong => "An alias has 1 to 100 characters on one line. Nothing was changed.",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The pages over the whole service, as a browser sees them.
 
 mod admin;
+mod connections;
 mod forgotten;
 mod headers;
 mod journey;
@@ -72,7 +73,13 @@ impl Service {
     async fn at(public_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let public_url = Some(PublicUrl::parse(public_url).unwrap());
-        let settings = Settings { data: folder.path().to_owned(), public_url, ..Settings::default() };
+        let provider = serde_json::json!({
+            "name": "Acme <Bank>", "client_id": "us", "auth_url": "https://acme.example/authorize",
+            "token_url": "http://127.0.0.1:9/token",
+        });
+        let later = serde_json::json!({"name": "Later"});
+        let providers = serde_json::from_value(serde_json::json!({"acme": provider, "later": later})).unwrap();
+        let settings = Settings { data: folder.path().to_owned(), public_url, providers, ..Settings::default() };
         let data = Data::open(&settings).await.unwrap();
         let clock = Arc::new(Hasty::default());
         let (address, shared) = ("127.0.0.1:8080".parse().unwrap(), Arc::clone(&clock));

@@ -131,6 +131,16 @@ impl Bench {
         Self { app, clock, folder }
     }
 
+    /// The same service after a restart with other settings.
+    pub(super) async fn restarted(self, settings: Settings) -> Self {
+        let Self { app, clock, folder } = self;
+        app.data().pool.close().await;
+        drop(app);
+        let data = Data::open(&settings).await.unwrap();
+        let app = App::new(settings, data, "127.0.0.1:8080".parse().unwrap(), clock.clone()).await.unwrap();
+        Self { app, clock, folder }
+    }
+
     pub(super) fn call(&self, method: &str, path: &str) -> Call<'_> {
         self.request(method, &format!("/api/v1{path}"))
     }

@@ -3,6 +3,9 @@
 
 mod account;
 mod admin;
+mod authorization;
+mod authorization_failures;
+mod authorization_server;
 mod bench;
 mod browser;
 mod letters;
@@ -11,6 +14,7 @@ mod limits_refresh;
 mod openapi;
 mod outage;
 mod password;
+mod providers;
 mod resets;
 mod rotation;
 mod sessions;

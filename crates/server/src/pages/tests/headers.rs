@@ -40,12 +40,19 @@ async fn every_page_has_its_headers_and_works_without_scripts() {
     pages.push(("account", user.get(&account).await));
     pages.push(("no reason", user.post(&format!("{account}/rotate"), "").await));
     pages.push(("no such account", user.get("/admin/users/x").await));
+    let connections = user.get("/connections").await;
+    let policy = connections.header("content-security-policy").to_owned();
+    assert!(policy.contains("; form-action 'self' https://acme.example; "), "{policy}");
+    pages.push(("wrong alias", user.post("/connections", "provider_key=acme&alias=").await));
+    pages.push(("/connections", connections));
+    pages.push(("no such connection", user.post("/connections/x/remove", "").await));
     for (name, page) in pages {
+        let policy = page.header("content-security-policy").replace(" https://acme.example", "");
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{name}");
         let (from_us, scripts) =
             if name == "/devices" { ("script-src 'self'; connect-src 'self'; ", 1) } else { ("", 0) };
         assert_eq!(
-            page.header("content-security-policy"),
+            policy,
             format!(
                 "default-src 'none'; {from_us}style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
             ),
