@@ -1,5 +1,6 @@
 // From registration to the end of every session, with two devices that see what the other does.
 import assert from "node:assert/strict";
+import path from "node:path";
 import { test } from "node:test";
 
 import { PHONE, PHONE_SIZE } from "./bench.mjs";
@@ -49,6 +50,7 @@ export function journey(bench) {
     const heading = laptop.page.getByRole("heading", { name: "1 active session", exact: true });
     assert.ok(await heading.evaluate((element) => element === document.activeElement), "the focus is where the count is");
     assert.equal(await laptop.page.getByRole("button", { name: "Sign out others" }).count(), 0, "there are no others");
+    await laptop.page.screenshot({ path: path.join(bench.screenshots, "devices-changed.png") });
     assert.deepEqual(await phone.cookies(), ["device"]);
   });
 
