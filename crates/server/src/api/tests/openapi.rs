@@ -224,7 +224,7 @@ async fn the_page_names_every_endpoint_and_runs_no_script() {
 /// The list in the book is made here; `UPDATE_ENDPOINTS=1 cargo test -p session-manager-server endpoints` writes it.
 #[test]
 fn the_list_of_endpoints_in_the_book_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api-flows/endpoints.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/endpoints.md");
     let list = list();
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, &list).unwrap();
