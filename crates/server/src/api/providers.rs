@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use serde::Serialize;
 use session_manager_middleware_axum::CurrentSession;
 
 use super::answers::Message;
@@ -95,11 +94,6 @@ pub(super) async fn remove(
     Ok(Message::json("The connection is removed."))
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Types {
-    provider_types: Vec<ProviderType>,
-}
-
 pub(super) struct TypesQuery {
     configured: Option<bool>,
 }
@@ -115,8 +109,11 @@ impl RequestBody for TypesQuery {
     }
 }
 
-pub(super) async fn types(State(app): State<App>, QueryFields(query): QueryFields<TypesQuery>) -> Json<Types> {
-    Json(Types { provider_types: flows::provider_types(&app, query.configured) })
+pub(super) async fn types(
+    State(app): State<App>,
+    QueryFields(query): QueryFields<TypesQuery>,
+) -> Json<Vec<ProviderType>> {
+    Json(flows::provider_types(&app, query.configured))
 }
 
 pub(super) async fn one_type(State(app): State<App>, key: PathId) -> Result<Json<ProviderType>, Rejection> {
