@@ -17,10 +17,19 @@ const OUTSIDE = [
   ["register-wrong", (person) => registerWrongly(person.page)],
   ["verify-email", (person) => person.page.goto("/verify-email?token=x")],
   ["dead-link", (person) => person.page.goto("/verify-email")],
+  ["forgot-password", (person) => person.page.goto("/forgot-password")],
+  ["reset-password", (person) => person.page.goto("/reset-password?token=x")],
+  ["docs", (person) => person.page.goto("/docs")],
   ["nothing-here", (person) => person.page.goto("/nothing-here")],
 ];
 const INSIDE = [
   ["devices", (person) => person.page.goto("/devices")],
+  ["connections", (person) => person.page.goto("/connections")],
+  ["admin", (person) => person.page.goto("/admin?email=example")],
+  ["account", async (person) => {
+    await person.page.goto("/admin?email=example");
+    await person.page.locator('a[href^="/admin/users/"]').first().click();
+  }],
   ["devices-notice", (person) => person.page.goto("/devices?notice=session-ended")],
 ];
 

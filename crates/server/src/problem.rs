@@ -189,7 +189,7 @@ impl IntoResponse for Rejection {
 }
 
 /// An error with its sources, for the log.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -4,9 +4,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use serde::Serialize;
 use session_manager_middleware_axum::CurrentSession;
-use utoipa::ToSchema;
 
 use super::answers::Message;
 use super::description::Description;
@@ -139,14 +137,7 @@ pub(super) async fn remove(
 pub(super) const TYPES: Description = Description::new("List the providers that there are", "nothing")
     .number(29)
     .query::<TypesQuery>()
-    .answers::<Types>(200);
-
-/// The providers that there are.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ProviderTypes)]
-pub(super) struct Types {
-    provider_types: Vec<ProviderType>,
-}
+    .answers::<Vec<ProviderType>>(200);
 
 pub(super) struct TypesQuery {
     configured: Option<bool>,
@@ -165,8 +156,11 @@ impl RequestBody for TypesQuery {
     }
 }
 
-pub(super) async fn types(State(app): State<App>, QueryFields(query): QueryFields<TypesQuery>) -> Json<Types> {
-    Json(Types { provider_types: flows::provider_types(&app, query.configured) })
+pub(super) async fn types(
+    State(app): State<App>,
+    QueryFields(query): QueryFields<TypesQuery>,
+) -> Json<Vec<ProviderType>> {
+    Json(flows::provider_types(&app, query.configured))
 }
 
 pub(super) const ONE_TYPE: Description = Description::new("Show a provider", "nothing")

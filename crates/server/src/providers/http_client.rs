@@ -16,6 +16,7 @@ use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::exit::StartError;
+use crate::problem::chain;
 
 /// For one request, from the look-up of the name to the last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +66,11 @@ impl HttpClient {
     /// A redirect is an error: the request holds secrets, which are meant for this address and no other.
     pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
         let work = async {
-            let answer = self.0.request(request.map(Body::from)).await.map_err(|_| HttpFailure::Unreachable)?;
+            let answer = self.0.request(request.map(Body::from)).await.map_err(|error| {
+                // Of names, connections and certificates; nothing of what was to be sent.
+                tracing::warn!(error = %chain(&error), "a provider cannot be reached");
+                HttpFailure::Unreachable
+            })?;
             if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED {
                 return Err(HttpFailure::Redirect);
             }
