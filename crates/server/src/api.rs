@@ -95,8 +95,16 @@ struct Endpoint {
 
 /// All endpoints.
 fn endpoints() -> Vec<Endpoint> {
+    let mut rows = of_users();
+    rows.extend(of_administrators());
+    rows.extend(of_providers());
+    rows
+}
+
+/// What users do with their account and their sessions.
+fn of_users() -> Vec<Endpoint> {
     use Verb::{Delete, Get, Patch, Post};
-    use Who::{Admin, Authenticated, Fresh, FreshAdmin, Public, SelfOrAdmin};
+    use Who::{Authenticated, Fresh, Public};
     vec![
         endpoint(Post, "/auth/register", Public, account::register)
             .limit(Limit::ip(Rate::bucket(10, 2.0)))
@@ -144,6 +152,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Patch, "/password-resets/{token}", Public, resets::complete)
             .limit(Limit::ip(Rate::per_minute(10)).kept())
             .described(resets::COMPLETE),
+    ]
+}
+
+/// Rotation, and what administrators do with the accounts of others.
+fn of_administrators() -> Vec<Endpoint> {
+    use Verb::{Delete, Get, Post};
+    use Who::{Admin, FreshAdmin, SelfOrAdmin};
+    vec![
         endpoint(Delete, "/users/{user_id}/tokens", SelfOrAdmin, rotation::rotate_user)
             .limit(Limit::user(Rate::bucket(5, 0.33)))
             .described(rotation::ROTATE_USER),
@@ -171,6 +187,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Delete, "/admin/users/{user_id}/sessions/{session_id}", Admin, admin::end_one)
             .limit(Limit::user(Rate::per_minute(50)))
             .described(admin::END_ONE),
+    ]
+}
+
+/// Connections to providers.
+fn of_providers() -> Vec<Endpoint> {
+    use Verb::{Delete, Get, Patch, Post};
+    use Who::{Authenticated, Public};
+    vec![
         endpoint(Post, "/providers", Authenticated, providers::create)
             .limit(Limit::user(Rate::per_minute(100)))
             .described(providers::CREATE),

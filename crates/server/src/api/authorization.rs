@@ -83,7 +83,7 @@ pub(super) async fn callback(
     // nobody any more, must not end here what somebody else began.
     let stranger = matches!(traveller, Traveller::Unknown) && headers.contains_key("sec-fetch-site");
     if pages::accepts_html(&headers) || stranger {
-        return pages::arrived(&app, arrival, &traveller).await;
+        return Box::pin(pages::arrived(&app, arrival, &traveller)).await;
     }
     let (_, authorization) = flows::finish_authorization(&app, arrival, &traveller).await?;
     Ok(Json(authorization).into_response())

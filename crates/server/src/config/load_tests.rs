@@ -143,12 +143,9 @@ fn a_file_that_is_missing_or_not_toml_is_told_without_its_text() {
 
 #[test]
 fn what_this_version_lacks_is_refused_by_name() {
-    for setting in ["database.url=postgres://app:hunter2@db/x"] {
-        let text = message(load(&set(&[setting]), Environment::new()));
-        let key = setting.split('=').next().unwrap();
-        assert!(text.starts_with("not in this version") && text.contains(&format!("`{key}`")), "{text}");
-        assert!(!text.contains("hunter2"), "{text}");
-    }
+    let text = message(load(&set(&["database.url=postgres://app:hunter2@db/x"]), Environment::new()));
+    assert!(text.starts_with("not in this version") && text.contains("`database.url`"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]

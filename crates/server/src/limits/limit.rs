@@ -64,7 +64,6 @@ impl Rate {
     }
 
     /// `most/day`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rotation of all tokens will be limited by it"))]
     pub(crate) const fn per_day(most: u32) -> Self {
         Self::Window { most, every: Every::Day }
     }
@@ -112,7 +111,6 @@ impl Limit {
     }
 
     /// For everybody together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rotation of all tokens will be limited by it"))]
     pub(crate) const fn global(rate: Rate) -> Self {
         Self::of(rate, Scope::Global)
     }

@@ -65,7 +65,8 @@ async fn what_a_row_says_it_reads_is_what_its_handler_reads() {
     for row in endpoints() {
         let tokens = bench.login(ANN).await;
         let call = |path: &str| bench.call(row.verb.name(), path).bearer(&tokens.access);
-        let path = row.path.replace("{session_id}", "x");
+        let parts = ["{session_id}", "{user_id}", "{token}", "{id}", "{key}"];
+        let path = parts.iter().fold(row.path.to_owned(), |path, name| path.replace(name, "x"));
         match row.description.reads {
             Reads::Nothing => {
                 let answer = call(&path).header("content-type", "application/json").body("{").send().await;
@@ -105,6 +106,10 @@ async fn what_a_row_says_it_reads_is_what_its_handler_reads() {
                 let shaped: Vec<_> = described().fields.into_iter().filter(|field| field.shape.is_some()).collect();
                 let names: Vec<_> = shaped.iter().map(|field| field.name.as_str()).collect();
                 let query: Vec<_> = names.iter().map(|name| format!("{name}=%3F%3F%3F")).collect();
+                if names.is_empty() {
+                    // Whatever it says is judged by what it means.
+                    continue;
+                }
                 call(&format!("{path}?{}", query.join("&"))).send().await.expect_fields(&names);
             }
         }
