@@ -70,6 +70,31 @@ fn sessions_are_listed_ended_and_exported() {
 }
 
 #[test]
+fn accounts_are_found_closed_and_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    let client = registered(&server);
+    let tokens = client.login(EMAIL, PASSWORD);
+    client.post("/auth/register", json!({"email": "bob@example.org", "password": PASSWORD, "name": "Bob"})).expect(201);
+
+    let table = said(&data, &["users", "list"]);
+    assert!(table.lines().count() == 3 && table.contains("unconfirmed") && table.contains("admin"), "{table}");
+    let found = lines(&said(&data, &["users", "list", "ANN@", "--json"]));
+    assert!(found.len() == 1 && found[0]["email"] == EMAIL && found[0]["state"] == "open", "{found:?}");
+    assert!(found[0].get("password_hash").is_none());
+    assert_eq!(lines(&said(&data, &["users", "list", "--limit", "1", "--json"])).len(), 1);
+
+    said(&data, &["users", "disable", EMAIL]);
+    client.get("/auth/me", &tokens.access).expect(401);
+    client.post("/auth/login", json!({"email": EMAIL, "password": PASSWORD})).expect(403);
+    said(&data, &["users", "enable", found[0]["id"].as_str().unwrap()]);
+    client.login(EMAIL, PASSWORD);
+    let (status, text) = run_to_exit(&data, &["users", "disable", "nobody@example.org"]);
+    assert!(status == Some(1) && text.contains("no such account"), "{text}");
+}
+
+#[test]
 fn epochs_are_raised_and_the_trail_shows_who_did_it() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

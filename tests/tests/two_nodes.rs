@@ -117,6 +117,24 @@ fn refreshed_once(clients: &[Client], tokens: &Tokens) -> Tokens {
     answers[0].clone()
 }
 
+/// Twenty sign-ins from an address, whichever node they go to, and not one more.
+fn limited_as_one(settings: &[String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let nodes = [start(&data, settings), start(&data, settings)];
+    let clients = [nodes[0].client("Phone/1.0"), nodes[1].client("Laptop/2.0")];
+    // Nobody's account: the password is hashed all the same, and nothing is locked.
+    let attempt = |index: usize| {
+        let email = format!("nobody{index}@example.org");
+        clients[index % 2].post("/auth/login", json!({"email": email, "password": PASSWORD}))
+    };
+    let statuses: Vec<u16> = (0..22).map(|index| attempt(index).status).collect();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    // A window may begin meanwhile, and is four minutes long.
+    assert!(refused == 2 || statuses.ends_with(&[401]), "{statuses:?}");
+    assert!(statuses[..20].iter().all(|status| *status == 401), "{statuses:?}");
+}
+
 fn settings(list: &[&str]) -> Vec<String> {
     list.iter().map(|setting| (*setting).to_owned()).collect()
 }
@@ -156,6 +174,15 @@ fn on_a_redis_cluster() {
     let cluster = RedisCluster::start().unwrap();
     let url = format!("sessions.url={}", cluster.urls().join(","));
     as_one(&[url, "sessions.storage=redis-cluster".to_owned()], Seen::AtOnce);
+}
+
+#[test]
+fn limits_are_one_for_all_nodes_where_there_is_redis() {
+    let server = Redis::start().unwrap();
+    limited_as_one(&[format!("sessions.url={}", server.url()), "sessions.storage=redis".to_owned()]);
+    let cluster = RedisCluster::start().unwrap();
+    let url = format!("sessions.url={}", cluster.urls().join(","));
+    limited_as_one(&[url, "sessions.storage=redis-cluster".to_owned()]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl App {
         let mails = SuspicionMails::new(accounts.clone(), mailer.clone(), background.clone());
         let wiring = Wiring { accounts: accounts.clone(), clock: Arc::clone(&clock), observer: Arc::new(mails) };
         let sessions = Sessions::new(&settings, &public_url, &data, wiring).await?;
-        let limiter = settings.rate_limits.enabled.then(|| Arc::new(Limiter::new(Arc::clone(&clock))));
+        let limiter = settings.rate_limits.enabled.then(|| limiter(&sessions, &clock));
         let devices = DeviceKey::new(data.keys.refresh_secret());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -243,6 +243,15 @@ fn mailer(
         StartError::config("`mail.url` cannot be used", why, "Write it like smtps://user:password@host.")
     })?;
     Ok(Mailer::over(public_url.clone(), outbox, settings.mail.from.clone()))
+}
+
+/// Counting in the sessions' Redis, where there is one, and else in this process.
+fn limiter(sessions: &Sessions, clock: &Arc<dyn Clock>) -> Arc<Limiter> {
+    let limiter = Limiter::new(Arc::clone(clock));
+    Arc::new(match sessions.counters() {
+        Some(counters) => limiter.sharing(Arc::clone(counters)),
+        None => limiter,
+    })
 }
 
 /// Listening on loopback alone does not say so: a proxy on this machine brings in strangers, and `public_url` is how it becomes known.

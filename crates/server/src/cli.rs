@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Show or check the configuration without starting
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Find accounts, close them and open them again
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// List and end sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -78,6 +81,30 @@ pub(crate) struct Output {
     /// JSON for scripts, one object a line, instead of a table for people
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List accounts, newest first
+    List {
+        /// Only those whose e-mail address contains this
+        text: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Close an account to sign-in, and end its sessions
+    Disable {
+        /// E-mail address or id
+        user: String,
+    },
+    /// Open an account again
+    Enable {
+        /// E-mail address or id
+        user: String,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -26,7 +26,6 @@ pub(crate) use administration::{
     search_users, sessions_of,
 };
 pub(crate) use authorization::{Authorization, authorization, end_authorization, refresh_authorization};
-#[cfg(test)]
 pub(crate) use closing::{disable_account, enable_account};
 pub(crate) use connecting::{Arrival, Question, Traveller, begin_authorization, finish_authorization, question};
 pub(crate) use connections::{

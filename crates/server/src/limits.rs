@@ -6,6 +6,7 @@
 mod counters;
 mod limit;
 mod meter;
+mod redis;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -21,7 +22,10 @@ use crate::problem::Rejection;
 pub(crate) use limit::{Bound, Limit, Rate, Scope};
 pub(crate) use meter::{Meter, SessionMeter, limited, limited_on_success};
 
-use counters::{CounterName, Counters, MemoryCounters};
+pub(crate) use counters::Counters;
+pub(crate) use redis::RedisCounters;
+
+use counters::{CounterName, MemoryCounters};
 
 /// What an address may ask for with credentials that do not verify, or with none where one is needed. Generous, since a whole office may
 /// share an address and every expired token is one; 300 guesses a minute at a key of 256 bits lead nowhere. Whoever shows a good credential is
@@ -98,7 +102,6 @@ impl Limiter {
     }
 
     /// With counters that several servers share.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no storage of this version has counters that servers share"))]
     pub(crate) fn sharing(mut self, counters: Arc<dyn Counters>) -> Self {
         self.shared = Some(counters);
         self

@@ -7,6 +7,7 @@ mod migrate;
 mod sessions;
 mod table;
 mod tokens;
+mod users;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -31,6 +32,7 @@ const OPERATOR: &str = "operator";
 /// Everything that keeps it from being done; nothing is half said.
 pub(crate) async fn run(command: Command, settings: Settings) -> Result<(), StartError> {
     match command {
+        Command::Users(command) => finish(&open(settings).await?, |app| users::run(app, command)).await,
         Command::Sessions(command) => finish(&open(settings).await?, |app| sessions::run(app, command)).await,
         Command::Tokens(command) => finish(&open(settings).await?, |app| tokens::run(app, command)).await,
         Command::Audit(command) => finish(&open(settings).await?, |app| audit::run(app, command)).await,

@@ -27,6 +27,7 @@ use crate::accounts::Accounts;
 use crate::config::{PublicUrl, SessionStorageKind, Settings};
 use crate::data::Data;
 use crate::exit::StartError;
+use crate::limits::Counters;
 
 pub(crate) use claims::with_role;
 pub(crate) use cookies::{BrowserCookies, CLEAR_SITE_DATA};
@@ -37,6 +38,7 @@ pub(crate) use transaction::PasswordChange;
 pub(crate) struct Sessions {
     manager: SessionManager,
     bus: Arc<dyn InvalidationBus>,
+    counters: Option<Arc<dyn Counters>>,
     /// The storage as SQL, where it is: only that can join a transaction of the accounts.
     sql: Option<SqlxStorage<Sqlite>>,
     audit: Option<Arc<DbAudit<Sqlite>>>,
@@ -71,9 +73,9 @@ impl Sessions {
         let render = metrics.as_ref().map(PrometheusRecorder::handle);
         let resources = parts::resources(settings, data, &accounts, clock, metrics.map(Arc::new))
             .map_err(|error| misfit(&error))?;
-        let (resources, bus) = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
+        let opened = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
         // The background work is asked of the manager when it is to begin.
-        let (made, _) = assemble(&parts::config(settings), resources).map_err(|error| misfit(&error))?;
+        let (made, _) = assemble(&parts::config(settings), opened.resources).map_err(|error| misfit(&error))?;
         let manager = made.manager;
         let sql = match made.sql {
             // Those of another database have no part in the accounts' transactions.
@@ -90,12 +92,27 @@ impl Sessions {
         let layer = SessionLayer::new(manager.clone())
             .addresses(addresses(settings).map_err(|error| misfit(&error))?)
             .cookies(cookies.session(false), cross_site);
-        Ok(Self { manager, bus, sql, audit, metrics: render, pool: data.pool.clone(), cookies, layer })
+        Ok(Self {
+            manager,
+            bus: opened.bus,
+            counters: opened.counters,
+            sql,
+            audit,
+            metrics: render,
+            pool: data.pool.clone(),
+            cookies,
+            layer,
+        })
     }
 
     /// What is counted and measured, in the text format of Prometheus; nothing where it is switched off.
     pub(crate) fn metrics(&self) -> Option<&PrometheusHandle> {
         self.metrics.as_ref()
+    }
+
+    /// Counters that all nodes share, where the sessions are in a place for them.
+    pub(crate) fn counters(&self) -> Option<&Arc<dyn Counters>> {
+        self.counters.as_ref()
     }
 
     /// The audit table, where there is one.
@@ -130,8 +147,8 @@ impl Sessions {
 /// A server that cannot be reached.
 pub(crate) async fn storage(settings: &Settings, data: &Data) -> Result<Arc<dyn SessionStorage>, StartError> {
     let resources = parts::bare_resources(&data.keys).map_err(|error| misfit(&error))?;
-    let (resources, _) = stores::connect(settings, &data.pool, resources).await?;
-    let (made, _) = assemble(&parts::bare_config(settings), resources).map_err(|error| misfit(&error))?;
+    let opened = stores::connect(settings, &data.pool, resources).await?;
+    let (made, _) = assemble(&parts::bare_config(settings), opened.resources).map_err(|error| misfit(&error))?;
     Ok(made.storage)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::Pool;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use session_manager::factory::{Database, Resources};
 use session_manager::storage_memcached::{PooledMemcached, Server};
@@ -20,6 +20,7 @@ use super::schema;
 use super::sentinel::Primary;
 use crate::config::{SecretUrl, SessionStorageKind, Settings, VerificationMode};
 use crate::exit::StartError;
+use crate::limits::{Counters, RedisCounters};
 
 /// How long anything may take that is asked of a server; a request waits no longer for it.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -28,8 +29,28 @@ const CONNECTIONS: u32 = 16;
 /// Where nodes tell each other what ended.
 const CHANNEL: &str = "session-manager";
 
-/// The handles, and what tells other nodes of changes.
-type Opened = (Resources, Arc<dyn InvalidationBus>);
+/// What is open.
+pub(super) struct Opened {
+    pub(super) resources: Resources,
+    /// What tells other nodes of changes.
+    pub(super) bus: Arc<dyn InvalidationBus>,
+    /// Counters of the rate limits that all nodes share, where there is a place for them.
+    pub(super) counters: Option<Arc<dyn Counters>>,
+}
+
+impl Opened {
+    fn new(resources: Resources, bus: impl InvalidationBus + 'static) -> Self {
+        Self { resources, bus: Arc::new(bus), counters: None }
+    }
+
+    fn counting_over<C>(mut self, connection: C) -> Self
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        self.counters = Some(Arc::new(RedisCounters::new(connection)));
+        self
+    }
+}
 
 /// Connects, and brings the tables of a database of the sessions' own up to date.
 pub(super) async fn connect(
@@ -37,28 +58,30 @@ pub(super) async fn connect(
     accounts: &SqlitePool,
     resources: Resources,
 ) -> Result<Opened, StartError> {
-    let (resources, bus) = opened(settings, accounts, resources).await?;
-    Ok((resources.bus(Arc::clone(&bus)), bus))
+    let mut opened = opened(settings, accounts, resources).await?;
+    opened.resources = opened.resources.bus(Arc::clone(&opened.bus));
+    Ok(opened)
 }
 
 async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Opened, StartError> {
     let url = settings.sessions.url.as_ref();
     match settings.sessions.storage {
-        SessionStorageKind::Memory => Ok((resources, Arc::new(LocalBus::new()))),
+        SessionStorageKind::Memory => Ok(Opened::new(resources, LocalBus::new())),
         SessionStorageKind::Sqlx => sql(settings, accounts, resources).await,
         SessionStorageKind::Tiered => {
-            let (resources, database) = sql(settings, accounts, resources).await?;
+            let durable = sql(settings, accounts, resources).await?;
             match &settings.sessions.cache_url {
                 Some(url) => {
                     let (connection, bus) = single(url).await?;
-                    Ok((resources.redis_cache(connection), bus))
+                    let resources = durable.resources.redis_cache(connection.clone());
+                    Ok(Opened::new(resources, bus).counting_over(connection))
                 }
-                None => Ok((resources, database)),
+                None => Ok(durable),
             }
         }
         SessionStorageKind::Redis => {
             let (connection, bus) = single(required(url)?).await?;
-            Ok((resources.redis(connection), bus))
+            Ok(Opened::new(resources.redis(connection.clone()), bus).counting_over(connection))
         }
         SessionStorageKind::RedisCluster => cluster(required(url)?, resources).await,
         SessionStorageKind::RedisSentinel => {
@@ -69,7 +92,7 @@ async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources
                 async move { subscriber.subscribe().await }
             };
             let bus = RedisBus::new(primary.clone(), CHANNEL, subscribe).map_err(unusable)?;
-            Ok((resources.redis(primary), Arc::new(bus)))
+            Ok(Opened::new(resources.redis(primary.clone()), bus).counting_over(primary))
         }
         SessionStorageKind::Memcached => {
             let url = required(url)?.expose();
@@ -85,7 +108,7 @@ async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources
                 .map_err(unusable)?;
             // Nothing tells other nodes: every read is of memcached itself.
             let client = PooledMemcached::new(pool).command_timeout(LIMIT);
-            Ok((resources.memcached(client), Arc::new(LocalBus::new())))
+            Ok(Opened::new(resources.memcached(client), LocalBus::new()))
         }
     }
 }
@@ -101,7 +124,7 @@ async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -
         // A row for each end is written only where somebody reads it.
         let is_read = settings.verification.mode == VerificationMode::Feed;
         let table = if is_read { parts::table_with_feed() } else { parts::table() };
-        return Ok((resources.session_table(table).database(accounts.clone()), Arc::new(LocalBus::new())));
+        return Ok(Opened::new(resources.session_table(table).database(accounts.clone()), LocalBus::new()));
     };
     let resources = resources.session_table(parts::native_table());
     if url.starts_with("postgres") {
@@ -109,16 +132,16 @@ async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -
         let pool = pool.map_err(|error| unreachable(&error))?;
         schema::POSTGRES.apply(&pool).await.map_err(|error| unreachable(&error))?;
         let bus = PgBus::new(pool.clone(), CHANNEL).map_err(unusable)?;
-        return Ok((resources.database(Database::from(pool)), Arc::new(bus)));
+        return Ok(Opened::new(resources.database(Database::from(pool)), bus));
     }
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
     let pool = pool.map_err(|error| unreachable(&error))?;
     schema::MYSQL.apply(&pool).await.map_err(|error| unreachable(&error))?;
-    Ok((resources.database(Database::from(pool)), Arc::new(LocalBus::new())))
+    Ok(Opened::new(resources.database(Database::from(pool)), LocalBus::new()))
 }
 
 /// A connection that comes back by itself, and the bus over the same server.
-async fn single(url: &SecretUrl) -> Result<(ConnectionManager, Arc<dyn InvalidationBus>), StartError> {
+async fn single(url: &SecretUrl) -> Result<(ConnectionManager, RedisBus), StartError> {
     let client = redis::Client::open(url.expose()).map_err(unusable)?;
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(LIMIT))
@@ -131,7 +154,7 @@ async fn single(url: &SecretUrl) -> Result<(ConnectionManager, Arc<dyn Invalidat
         async move { client.get_async_pubsub().await }
     };
     let bus = RedisBus::new(connection.clone(), CHANNEL, subscribe).map_err(unusable)?;
-    Ok((connection, Arc::new(bus)))
+    Ok((connection, bus))
 }
 
 async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Opened, StartError> {
@@ -157,7 +180,7 @@ async fn cluster(url: &SecretUrl, resources: Resources) -> Result<Opened, StartE
         }
     };
     let bus = RedisBus::cluster(connection.clone(), CHANNEL, subscribe).map_err(unusable)?;
-    Ok((resources.redis_cluster(connection), Arc::new(bus)))
+    Ok(Opened::new(resources.redis_cluster(connection.clone()), bus).counting_over(connection))
 }
 
 fn unreachable(error: &dyn std::error::Error) -> StartError {
