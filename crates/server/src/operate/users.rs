@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::cli::{Output, UsersCommand};
 use crate::exit::StartError;
 use crate::flows;
+use crate::problem::Rejection;
 
 /// How many are read at once.
 const PAGE: u32 = 200;
@@ -20,18 +21,18 @@ pub(super) async fn run(app: &App, command: UsersCommand) -> Result<(), StartErr
         UsersCommand::Disable { user } => {
             let user = account(app, &user).await?;
             let done = flows::disable_account(app, user.id, &context()).await;
-            said(done.map(|found| found.then_some("disabled, and all sessions ended")), &user)
+            said(&done.map(|found| found.then_some("disabled, and all sessions ended")), &user)
         }
         UsersCommand::Enable { user } => {
             let user = account(app, &user).await?;
             let done = flows::enable_account(app, user.id).await;
-            said(done.map(|found| found.then_some("open")), &user)
+            said(&done.map(|found| found.then_some("open")), &user)
         }
     }
 }
 
 /// Nothing: the account went meanwhile.
-fn said(done: Result<Option<&str>, crate::problem::Rejection>, user: &User) -> Result<(), StartError> {
+fn said(done: &Result<Option<&str>, Rejection>, user: &User) -> Result<(), StartError> {
     const WHAT: &str = "the account could not be changed";
     match done {
         Ok(Some(words)) => say(&format!("{}: {words}\n", user.email)),
