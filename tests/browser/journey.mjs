@@ -22,13 +22,13 @@ export function journey(bench) {
     assert.deepEqual(await laptop.devices(), ["Firefox on Linux"]);
     await phone.signIn(ANN);
     await phone.is("/devices");
-    assert.deepEqual(await phone.devices(), ["Safari on iPhone", "Firefox on Linux"]);
+    assert.deepEqual(await phone.devices(), ["Safari on iOS", "Firefox on Linux"]);
     await laptop.page.reload();
-    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iPhone"]);
+    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iOS"]);
   });
 
   test("a device that is ended elsewhere goes to the sign-in page by itself", async () => {
-    await laptop.press("Sign out Safari on iPhone");
+    await laptop.press("Sign out Safari on iOS");
     await laptop.is("/devices?notice=session-ended");
     assert.deepEqual(await laptop.devices(), ["Firefox on Linux"]);
     await phone.is("/sign-in?notice=session-over");
@@ -40,13 +40,13 @@ export function journey(bench) {
     await phone.is("/devices");
     await laptop.page.goto("/devices");
     await laptop.page.getByRole("heading", { name: "2 active sessions" }).waitFor();
-    const button = laptop.page.getByRole("button", { name: "Sign out Safari on iPhone" });
+    const button = laptop.page.getByRole("button", { name: "Sign out Safari on iOS" });
     await button.focus();
     await phone.press("Sign out");
     await phone.is("/sign-in?notice=signed-out");
     await button.waitFor({ state: "detached" });
     assert.deepEqual(await laptop.devices(), ["Firefox on Linux"]);
-    assert.equal(await laptop.page.getByRole("status").textContent(), "Signed out: Safari on iPhone.");
+    assert.equal(await laptop.page.getByRole("status").textContent(), "Signed out: Safari on iOS.");
     const heading = laptop.page.getByRole("heading", { name: "1 active session", exact: true });
     assert.ok(await heading.evaluate((element) => element === document.activeElement), "the focus is where the count is");
     assert.equal(await laptop.page.getByRole("button", { name: "Sign out others" }).count(), 0, "there are no others");
@@ -66,8 +66,8 @@ export function journey(bench) {
     await show(false);
     await laptop.page.getByRole("heading", { name: "2 active sessions" }).waitFor();
     await laptop.page.getByRole("link", { name: "Show it" }).click();
-    await laptop.page.getByRole("button", { name: "Sign out Safari on iPhone" }).waitFor();
-    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iPhone"]);
+    await laptop.page.getByRole("button", { name: "Sign out Safari on iOS" }).waitFor();
+    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iOS"]);
     await show(true);
     await phone.press("Sign out");
     await phone.is("/sign-in?notice=signed-out");

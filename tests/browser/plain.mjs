@@ -16,9 +16,9 @@ export function plain(bench) {
       await person.is("/devices");
     }
     await laptop.page.reload();
-    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iPhone"]);
+    assert.deepEqual(await laptop.devices(), ["Firefox on Linux", "Safari on iOS"]);
     assert.ok(await laptop.page.getByText("does not show yet").isHidden());
-    await laptop.press("Sign out Safari on iPhone");
+    await laptop.press("Sign out Safari on iOS");
     await laptop.is("/devices?notice=session-ended");
     assert.deepEqual(await laptop.devices(), ["Firefox on Linux"]);
     await phone.page.reload();
