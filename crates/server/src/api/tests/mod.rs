@@ -3,6 +3,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod authorization;
 mod authorization_failures;
 mod authorization_server;
