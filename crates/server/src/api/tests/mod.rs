@@ -12,6 +12,7 @@ mod browser;
 mod letters;
 mod limits;
 mod limits_refresh;
+mod oauth;
 mod openapi;
 mod outage;
 mod password;
