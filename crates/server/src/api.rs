@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod answers;
+mod audit;
 mod authorization;
 mod credentials;
 mod description;
@@ -187,6 +188,9 @@ fn of_administrators() -> Vec<Endpoint> {
         endpoint(Delete, "/admin/users/{user_id}/sessions/{session_id}", Admin, admin::end_one)
             .limit(Limit::user(Rate::per_minute(50)))
             .described(admin::END_ONE),
+        endpoint(Get, "/admin/audit", Admin, audit::search)
+            .limit(Limit::user(Rate::per_minute(100)))
+            .described(audit::SEARCH),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod availability;
 mod check;
 mod load;
+mod oauth;
 mod print;
 mod providers;
 mod sqlite;
@@ -19,6 +20,7 @@ use session_manager_http::AddressHeader;
 
 pub(crate) use check::check;
 pub(crate) use load::load;
+pub(crate) use oauth::{OAuth, OAuthClient, OAuthClients};
 pub(crate) use print::print;
 pub(crate) use providers::{ClientAuth, ClientSecret, EndpointUrl, Provider, Providers};
 pub(crate) use sqlite::SqliteFile;
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) audit: Audit,
     /// What users can connect to, by key.
     pub(crate) providers: Providers,
+    /// Who may ask about tokens.
+    pub(crate) oauth: OAuth,
 }
 
 impl Default for Settings {
@@ -73,6 +77,7 @@ impl Default for Settings {
             geoip: GeoIp::default(),
             audit: Audit::default(),
             providers: Providers::new(),
+            oauth: OAuth::default(),
         }
     }
 }

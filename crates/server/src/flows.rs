@@ -20,6 +20,7 @@ mod rotation;
 mod rotation_reason;
 mod sign_in;
 mod suspicion;
+mod trail;
 
 pub(crate) use administration::{
     Administrator, FreshAdministrator, account, close_account, end_session_of, end_sessions_of, reopen_account,
@@ -43,3 +44,4 @@ pub(crate) use rotation::{RotationOutcome, SecurityConfig, is_own, rotate_everyb
 pub(crate) use rotation_reason::RotationReason;
 pub(crate) use sign_in::{LoggedIn, Login, is_remembered, login, refresh};
 pub(crate) use suspicion::SuspicionMails;
+pub(crate) use trail::{audit_trail, latest_events};

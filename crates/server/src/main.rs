@@ -14,6 +14,7 @@ mod json;
 mod keys;
 mod limits;
 mod mail;
+mod oauth;
 mod operate;
 mod pages;
 mod passwords;

@@ -17,6 +17,7 @@ use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
 use crate::api;
 use crate::app::App;
 use crate::config::Backend;
+use crate::oauth;
 use crate::pages;
 use crate::problem::Rejection;
 use crate::sessions::remember;
@@ -26,6 +27,7 @@ pub(crate) fn router(app: App) -> Router {
     let with_sessions = Router::new()
         .merge(api::routes(&app))
         .merge(pages::router(&app))
+        .merge(oauth::routes(&app))
         .layer(from_fn_with_state(app.clone(), remember::note))
         .layer(app.sessions().layer().page_requests(pages::is_renewed).background_requests(is_background))
         .layer(from_fn_with_state(app.clone(), remember::extend));

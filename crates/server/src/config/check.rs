@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile,
-    VerificationMode, providers,
+    VerificationMode, oauth, providers,
 };
 use crate::exit::StartError;
 
@@ -19,6 +19,7 @@ pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
     let faults = faults(settings);
     let mut list: Vec<_> = faults.iter().map(|(key, why)| format!("`{key}` {why}")).collect();
     list.extend(providers::faults(&settings.providers));
+    list.extend(oauth::faults(&settings.oauth.clients));
     if list.is_empty() {
         return Ok(());
     }

@@ -216,3 +216,42 @@ fn faults_of_providers_name_their_key() {
         assert!(text.contains(expected) && !text.contains("hunter2"), "{setting}: {text}");
     }
 }
+
+const SHOP: &str = "[oauth.clients.shop]\nsecret = 'hunter2-hunter2-hunter2'\n";
+
+#[test]
+fn clients_come_from_every_layer_and_their_secrets_are_masked() {
+    let (_folder, mut options) = with_file(SHOP);
+    options.set = vec![("oauth.clients.pay_roll.secret".into(), "hunter3-hunter3-hunter3".into())];
+    let environment = variables(&[("SESSION_MANAGER__OAUTH__CLIENTS__SHOP__SECRET", "hunter4-hunter4-hunter4")]);
+    let settings = load(&options, environment).unwrap();
+    assert_eq!(settings.oauth.clients.keys().collect::<Vec<_>>(), ["pay_roll", "shop"]);
+    assert_eq!(settings.oauth.clients["shop"].secret.expose(), "hunter4-hunter4-hunter4");
+    let printed = print(&settings);
+    assert!(printed.contains("oauth.clients.shop.secret = \"***\"\n"), "{printed}");
+    assert!(!printed.contains("hunter") && !format!("{settings:?}").contains("hunter"));
+    // The mask is no secret: whoever starts with what was printed is told.
+    let (_folder, again) = with_file(&printed);
+    let text = message(load(&again, Environment::new()));
+    assert!(text.contains("`oauth.clients.shop.secret` must have at least 16 bytes"), "{text}");
+}
+
+#[test]
+fn faults_of_clients_name_their_key() {
+    for (setting, expected) in [
+        ("oauth.clients.shop.colour=red", "unknown config key: `oauth.clients.shop.colour`"),
+        ("oauth.client.shop.secret=red", "unknown config key: `oauth.client`"),
+        ("oauth=x", "unknown config key: `oauth`"),
+        ("oauth.clients.shop=x", "unknown config key: `oauth.clients.shop`"),
+        ("oauth.clients.shop.secret=hunter2", "`oauth.clients.shop.secret` must have at least 16 bytes"),
+        (
+            "oauth.clients.a-name-beyond-thirty-two-characters.secret=hunter2-hunter2-hunter2",
+            "`oauth.clients.a-name-beyond-thirty-two-characters` must have an id of 1 to 32",
+        ),
+    ] {
+        let (_folder, mut options) = with_file(SHOP);
+        options.set = vec![setting.split_once('=').map(|(key, value)| (key.into(), value.into())).unwrap()];
+        let text = message(load(&options, Environment::new()));
+        assert!(text.contains(expected) && !text.contains("hunter2"), "{setting}: {text}");
+    }
+}

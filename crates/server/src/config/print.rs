@@ -6,10 +6,15 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Provider, Settings};
+use super::{OAuthClient, Provider, Settings};
 
-/// The one section whose keys users choose: `providers.KEY.name` and so on.
-const PROVIDERS: &str = "providers";
+/// The sections whose keys users choose, `providers.KEY.name` and so on, each with the names below a key.
+static CHOSEN: LazyLock<[(&str, BTreeSet<String>); 2]> = LazyLock::new(|| {
+    [
+        ("providers", names(serde_json::to_value(Provider::default()))),
+        ("oauth.clients", names(serde_json::to_value(OAuthClient::default()))),
+    ]
+});
 
 /// The settings, one `key = value` a line; keys without a value as comments.
 pub(crate) fn print(settings: &Settings) -> String {
@@ -28,15 +33,19 @@ pub(crate) fn print(settings: &Settings) -> String {
 
 /// Whether there is such a key.
 pub(super) fn is_key(key: &str) -> bool {
-    static PROVIDER: LazyLock<BTreeSet<String>> = LazyLock::new(|| names(serde_json::to_value(Provider::default())));
-    let of_provider = within(key, PROVIDERS).and_then(|rest| rest.split_once('.'));
-    keys().contains(key) || of_provider.is_some_and(|(_, name)| PROVIDER.contains(name))
+    let is_chosen = |(section, names): &(&str, BTreeSet<String>)| {
+        within(key, section).and_then(|rest| rest.split_once('.')).is_some_and(|(_, name)| names.contains(name))
+    };
+    keys().contains(key) || CHOSEN.iter().any(is_chosen)
 }
 
 /// Whether there are keys below this one.
 pub(super) fn is_section(key: &str) -> bool {
-    let provider = key == PROVIDERS || within(key, PROVIDERS).is_some_and(|name| !name.contains('.'));
-    provider || keys().iter().any(|name| within(name, key).is_some())
+    let is_chosen = |(section, _): &(&str, BTreeSet<String>)| {
+        let is_above = key == *section || within(section, key).is_some();
+        is_above || within(key, section).is_some_and(|name| !name.contains('.'))
+    };
+    CHOSEN.iter().any(is_chosen) || keys().iter().any(|name| within(name, key).is_some())
 }
 
 /// What follows the section and its dot.
@@ -44,7 +53,7 @@ fn within<'a>(key: &'a str, section: &str) -> Option<&'a str> {
     key.strip_prefix(section)?.strip_prefix('.')
 }
 
-/// The names of all keys, but for those of the providers.
+/// The names of all keys, but for those below what users choose.
 fn keys() -> &'static BTreeSet<String> {
     static KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| names(serde_json::to_value(Settings::default())));
     &KEYS

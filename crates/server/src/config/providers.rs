@@ -58,8 +58,8 @@ pub(crate) enum ClientAuth {
     Body,
 }
 
-/// Our password at a provider: masked in `Debug` and in print.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+/// Our password at a provider, or a client's with us: masked in `Debug` and in print.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ClientSecret(Zeroizing<String>);
 
@@ -139,18 +139,19 @@ pub(super) fn faults(providers: &Providers) -> Vec<String> {
     providers.iter().flat_map(faults).collect()
 }
 
+/// Whether it can be the last part of a section's name, whatever layer it comes from.
+pub(super) fn is_key(key: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(is_part)
+}
+
 fn faults_of(key: &str, provider: &Provider) -> Vec<(&'static str, &'static str)> {
     const NEEDED: &str = "must be set where there is a client_id";
-    let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let is_empty = |text: &Option<String>| text.as_deref().is_some_and(|text| text.trim().is_empty());
     // RFC 6749 section 3.3.
     let is_scope = |scope: &String| scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
     let rules = [
-        (
-            "",
-            key.is_empty() || key.len() > LONGEST_KEY || !key.bytes().all(is_key),
-            "must have a key of 1 to 32 lower-case letters, digits, - and _",
-        ),
+        ("", !is_key(key), "must have a key of 1 to 32 lower-case letters, digits, - and _"),
         ("name", provider.name.trim().is_empty(), "must not be empty"),
         ("client_id", is_empty(&provider.client_id), "must not be empty"),
         (

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
+use session_manager_core::AuditEvent;
 
 use super::admin::badges;
 use super::devices::{choice, device};
@@ -14,11 +15,14 @@ use super::document::Page;
 use super::form::{Field, FieldErrors};
 use super::guard::SignedInAdmin;
 use super::notice::{Notice, NoticeQuery};
-use super::time;
+use super::{agent, time};
 use crate::accounts::User;
 use crate::app::App;
 use crate::flows::{self, Administrator, ListQuery, Listing, MAX_PAGE, RotationReason};
 use crate::problem::Rejection;
+
+/// How many events of the trail are shown.
+const EVENTS: u32 = 50;
 
 pub(super) async fn show(
     State(app): State<App>,
@@ -122,6 +126,7 @@ async fn page(
 ) -> Result<Page, Rejection> {
     let query = ListQuery { limit: Some(MAX_PAGE), ..ListQuery::default() };
     let listing = flows::sessions_of(app, admin, user, query).await?;
+    let events = flows::latest_events(app, admin, user, EVENTS).await?;
     let is_own = user.id == admin.user().id;
     let content = html! {
         div {
@@ -135,6 +140,7 @@ async fn page(
             div.card { (ends(user, is_own)) }
         }
         (rotation(user, reason, errors))
+        @if let Some(events) = &events { (trail(events, app.now())) }
     };
     Ok(Page::inside(user.email.as_str(), admin.user().email.as_str(), notice, &content))
 }
@@ -161,6 +167,39 @@ fn sessions(user: &User, listing: &Listing, now: DateTime<Utc>) -> Markup {
                 ul.card role="list" { @for entry in &listing.sessions { (device(entry, now, &path)) } }
             }
             @if listing.next.is_some() { p.muted { "Only the newest " (listing.sessions.len()) " are shown." } }
+        }
+    }
+}
+
+/// Everything here may come from outside: the markup escapes it, and `bdi` keeps it from changing the order of what stands beside it.
+fn trail(events: &[AuditEvent], now: DateTime<Utc>) -> Markup {
+    html! {
+        section.section aria-labelledby="trail" {
+            h2 #trail { "Audit trail" }
+            @if events.is_empty() { p.muted { "Nothing is recorded of this account." } }
+            @else {
+                div.card.padded.wide tabindex="0" role="region" aria-labelledby="trail" {
+                    table.events {
+                        thead {
+                            tr { @for name in ["Time", "Event", "Address", "Device", "Reason"] { th scope="col" { (name) } } }
+                        }
+                        tbody { @for event in events { (row(event, now)) } }
+                    }
+                }
+                p.muted { "The latest events, " (EVENTS) " at most." }
+            }
+        }
+    }
+}
+
+fn row(event: &AuditEvent, now: DateTime<Utc>) -> Markup {
+    html! {
+        tr {
+            td { (time::ago(event.at, now)) }
+            td { (event.kind.as_str()) }
+            td { @if let Some(address) = event.client.ip_address { (address) } }
+            td { @if let Some(device) = agent::client(&event.client) { bdi { (device) } } }
+            td { @if let Some(reason) = &event.reason { bdi { (reason) } } }
         }
     }
 }

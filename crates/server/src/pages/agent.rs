@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use session_manager_core::{Device, DeviceKind, Session};
+use session_manager_core::{ClientInfo, Device, DeviceKind, Session};
 
 /// The most characters of a text that a client made up.
 const SHOWN: usize = 72;
@@ -88,6 +88,13 @@ pub(super) fn describe(session: &Session) -> Described<'_> {
         (None, Some(title)) => Described { title, program: None, kind },
         (None, None) => Described { title: Cow::Borrowed("Unknown device"), program: None, kind },
     }
+}
+
+/// The client of an event in one line: what the user calls the device, else a guess, else the user agent itself.
+pub(super) fn client(client: &ClientInfo) -> Option<Cow<'_, str>> {
+    let agent = client.user_agent.as_deref();
+    let guessed = || agent.and_then(guess).map(|guess| guess.text);
+    said(client.device_name.as_deref()).or_else(guessed).or_else(|| said(agent))
 }
 
 /// A text of a stranger, if there is one, cut to a length that fits a line.

@@ -9,15 +9,17 @@ use maud::{Markup, html};
 use super::document::Page;
 use super::guard::accepts_html;
 use super::icons;
+use crate::oauth;
 
 /// A layer for all routes: gives an error the form of a page where a person asked, and leaves it to programs as it is.
 ///
 /// # Behaviour
-/// What the API says stays a problem whoever asks. Status and headers stay (`Retry-After`, `Allow`, cookies). An address with a token from a
+/// What the API and the OAuth endpoints say stays as it is whoever asks. Status and headers stay (`Retry-After`, `Allow`, cookies). An address with a token from a
 /// mail goes nowhere from the page either.
 pub(crate) async fn as_page(request: Request, next: Next) -> Response {
     let is_secret = request.uri().query().is_some_and(|query| query.contains("token="));
-    let person = accepts_html(request.headers()) && !request.uri().path().starts_with("/api/");
+    let is_for_programs = ["/api/", oauth::PREFIX].iter().any(|prefix| request.uri().path().starts_with(prefix));
+    let person = accepts_html(request.headers()) && !is_for_programs;
     let response = next.run(request).await;
     let status = response.status();
     if !person || !(status.is_client_error() || status.is_server_error()) || is_html(response.headers()) {

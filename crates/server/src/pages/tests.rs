@@ -71,6 +71,10 @@ impl Service {
     }
 
     async fn at(public_url: &str) -> Self {
+        Self::with(public_url, |_| {}).await
+    }
+
+    async fn with(public_url: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let public_url = Some(PublicUrl::parse(public_url).unwrap());
         let provider = serde_json::json!({
@@ -79,7 +83,8 @@ impl Service {
         });
         let later = serde_json::json!({"name": "Later"});
         let providers = serde_json::from_value(serde_json::json!({"acme": provider, "later": later})).unwrap();
-        let settings = Settings { data: folder.path().to_owned(), public_url, providers, ..Settings::default() };
+        let mut settings = Settings { data: folder.path().to_owned(), public_url, providers, ..Settings::default() };
+        change(&mut settings);
         let data = Data::open(&settings).await.unwrap();
         let clock = Arc::new(Hasty::default());
         let (address, shared) = ("127.0.0.1:8080".parse().unwrap(), Arc::clone(&clock));

@@ -46,7 +46,7 @@ const CONTRACT: [(u8, &str, &str, &str); 30] = [
 ];
 
 /// What is there beside the contract.
-const BESIDE: [(&str, &str, &str); 7] = [
+const BESIDE: [(&str, &str, &str); 8] = [
     ("POST", "/auth/reauthenticate", "5/min user"),
     ("GET", "/admin/users", "100/min user"),
     ("GET", "/admin/users/{user_id}", "100/min user"),
@@ -54,6 +54,7 @@ const BESIDE: [(&str, &str, &str); 7] = [
     ("POST", "/admin/users/{user_id}/enable", "50/min user"),
     ("DELETE", "/admin/users/{user_id}/sessions", "50/min user"),
     ("DELETE", "/admin/users/{user_id}/sessions/{session_id}", "50/min user"),
+    ("GET", "/admin/audit", "100/min user"),
 ];
 
 #[test]

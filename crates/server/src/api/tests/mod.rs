@@ -3,6 +3,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod authorization;
 mod authorization_failures;
 mod authorization_server;
@@ -11,6 +12,7 @@ mod browser;
 mod letters;
 mod limits;
 mod limits_refresh;
+mod oauth;
 mod openapi;
 mod outage;
 mod password;

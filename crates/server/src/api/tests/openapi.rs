@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::bench::{ANN, Answer, Bench, PASSWORD, credentials};
 use crate::api::description::Reads;
 use crate::api::{REFRESH, Who, documented, endpoints};
+use crate::config::AuditSink;
 use crate::json::Described;
 
 /// With this variable set, the list of endpoints is written instead of compared.
@@ -123,7 +124,7 @@ async fn what_a_row_says_it_reads_is_what_its_handler_reads() {
 #[tokio::test]
 async fn what_is_answered_has_the_schema_that_was_promised() {
     let document = document().await;
-    let bench = Bench::new().await;
+    let bench = Bench::with(|settings| settings.audit.sinks = vec![AuditSink::Db]).await;
     let register = json!({"email": ANN, "password": PASSWORD, "name": "Ann"});
     let check = |method: &str, path: &str, answer: Answer| {
         let operation = format!("/paths/{}/{}", format!("/api/v1{path}").replace('/', "~1"), method.to_lowercase());
@@ -151,6 +152,10 @@ async fn what_is_answered_has_the_schema_that_was_promised() {
     let change = call("PATCH", "/auth/me").json(json!({"name": "B", "email": "new@example.org"}));
     check("PATCH", "/auth/me", change.send().await.expect(200));
     check("GET", "/auth/sessions", call("GET", "/auth/sessions?limit=1").send().await.expect(200));
+    bench.app.sessions().manager().flush().await.unwrap();
+    let trail = call("GET", "/admin/audit?limit=1").send().await.expect(200);
+    assert_eq!(trail.json["events"].as_array().unwrap().len(), 1);
+    check("GET", "/admin/audit", trail);
     let revoke = || call("DELETE", &format!("/auth/sessions/{}", other.session)).send();
     check("DELETE", "/auth/sessions/{session_id}", revoke().await.expect(200));
     check("DELETE", "/auth/sessions/{session_id}", revoke().await.expect(409));

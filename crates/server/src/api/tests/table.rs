@@ -38,6 +38,7 @@ fn these_are_the_endpoints_and_who_may_call_them() {
         ("POST", "/admin/users/{user_id}/enable", Admin),
         ("DELETE", "/admin/users/{user_id}/sessions", Admin),
         ("DELETE", "/admin/users/{user_id}/sessions/{session_id}", Admin),
+        ("GET", "/admin/audit", Admin),
         ("POST", "/providers", Authenticated),
         ("GET", "/providers", Authenticated),
         ("GET", "/providers/{id}", Authenticated),

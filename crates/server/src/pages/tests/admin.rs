@@ -1,6 +1,7 @@
 //! The administration, as an administrator and as anybody else.
 
 use super::*;
+use crate::config::AuditSink;
 
 const WHY: &str = "reason=a+key+of+ours+has+leaked";
 
@@ -145,4 +146,47 @@ async fn a_lock_is_told_and_the_search_goes_on() {
     let more = first.split("href=\"").find(|rest| rest.starts_with("/admin?")).unwrap().split('"').next().unwrap();
     let second = ann.get(&more.replace("&amp;", "&")).await.body;
     assert!(second.contains("user0@c.example") && second.matches("<li class=\"choice\">").count() == 1, "{second}");
+}
+
+#[tokio::test]
+async fn an_account_has_its_latest_events_beside_it_where_a_trail_is_kept() {
+    let service = Service::local().await;
+    let (mut ann, _, path) = two(&service).await;
+    assert!(!ann.get(&path).await.body.contains("Audit trail"), "there is none");
+
+    let sinks = |settings: &mut Settings| settings.audit.sinks = vec![AuditSink::Db];
+    let service = Service::with("http://127.0.0.1:8080", sinks).await;
+    let (mut ann, mut bob, path) = two(&service).await;
+    let manager = service.app.sessions().manager();
+    let rows = |page: &str| page.split("<tbody>").nth(1).unwrap().matches("<tr>").count();
+    let client = ClientInfo::new().ip("203.0.113.9".parse().unwrap()).agent("<script>alert(1)</script>");
+    service.session("bob@b.example", client).await;
+    bob.post("/sign-out", "").await;
+    manager.flush().await.unwrap();
+    let page = ann.get(&path).await.body;
+    let trail = page.split("id=\"trail\"").nth(1).unwrap();
+    for text in [
+        "<td>created</td>",
+        "<td>203.0.113.9</td>",
+        "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi>",
+        "<td>revoked</td>",
+        "<bdi>logout</bdi>",
+        "<bdi>Firefox on Linux</bdi>",
+    ] {
+        assert!(trail.contains(text), "{text}: {trail}");
+    }
+    assert!(!page.contains("<script>alert"));
+    // Ann's own events are on her page.
+    let before = rows(&page);
+    ann.post("/sign-out", "").await;
+    ann.sign_in("ann@b.example", PASSWORD).await;
+    manager.flush().await.unwrap();
+    assert_eq!(rows(&ann.get(&path).await.body), before);
+    for number in 0..60 {
+        service.session("bob@b.example", ClientInfo::new().named(format!("phone {number}"))).await;
+    }
+    manager.flush().await.unwrap();
+    let page = ann.get(&path).await.body;
+    assert_eq!(rows(&page), 50);
+    assert!(page.contains("<bdi>phone 59</bdi>") && !page.contains("<bdi>Firefox on Linux</bdi>"));
 }
