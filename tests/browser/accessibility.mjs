@@ -140,7 +140,8 @@ async function registerWrongly(page) {
 /// Elements that are wider than the window. Evaluated in the page.
 function stickingOut() {
   const width = document.documentElement.clientWidth;
-  const wide = [...document.querySelectorAll("body *")].filter((element) => !element.closest(".hidden") && element.getBoundingClientRect().right > width + 1);
+  const isOut = ({ left, right, width: own }) => own > 0 && (right > width + 1 || (left < -1 && right > 0));
+  const wide = [...document.querySelectorAll("body *")].filter((element) => !element.closest(".hidden") && isOut(element.getBoundingClientRect()));
   return wide.map((element) => `${element.tagName} ${element.className}`);
 }
 
