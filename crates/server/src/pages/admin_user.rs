@@ -179,7 +179,7 @@ fn trail(events: &[AuditEvent], now: DateTime<Utc>) -> Markup {
             @if events.is_empty() { p.muted { "Nothing is recorded of this account." } }
             @else {
                 div.card.padded.wide tabindex="0" role="region" aria-labelledby="trail" {
-                    table.events {
+                    table {
                         thead {
                             tr { @for name in ["Time", "Event", "Address", "Device", "Reason"] { th scope="col" { (name) } } }
                         }
