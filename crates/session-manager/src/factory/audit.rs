@@ -81,10 +81,6 @@ fn metrics(_: &mut Resources, _: &mut Observing) -> Result<Arc<dyn AuditBackend>
 
 /// A required sink writes before the operation is done; another writes in the background.
 #[cfg(feature = "audit-db")]
-#[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
-    allow(unused_variables, reason = "without a database there is no pool")
-)]
 fn database(sink: AuditSink, resources: &mut Resources, observing: &mut Observing) -> Result<Arc<dyn AuditBackend>> {
     let database = resources.audit_database.take().or_else(|| resources.database.clone());
     let database = database.ok_or_else(|| super::missing("audit", "db", "database"))?;

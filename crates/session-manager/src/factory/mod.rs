@@ -33,6 +33,18 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    allow(
+        unreachable_code,
+        unused_mut,
+        unused_variables,
+        clippy::needless_pass_by_value,
+        clippy::missing_const_for_fn,
+        reason = "without a database there is no pool"
+    )
+)]
+
 mod audit;
 mod backend;
 mod config;

@@ -92,10 +92,6 @@ fn sqlx(field: &str, resources: &mut Resources) -> Result<Stored> {
 }
 
 #[cfg(feature = "storage-sqlx")]
-#[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
-    allow(unused_variables, reason = "without a database there is no pool")
-)]
 fn sql(database: super::Database, table: session_manager_storage_sqlx::SessionTable) -> Result<Stored> {
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
     use session_manager_storage_sqlx::SqlxStorage;
