@@ -92,6 +92,9 @@ fn accounts_are_found_closed_and_opened() {
     client.login(EMAIL, PASSWORD);
     let (status, text) = run_to_exit(&data, &["users", "disable", "nobody@example.org"]);
     assert!(status == Some(1) && text.contains("no such account"), "{text}");
+    // What another process keeps in its memory cannot be ended from here, and that is said.
+    let (status, text) = run_to_exit(&data, &["users", "disable", EMAIL, "--set", "sessions.storage=memory"]);
+    assert!(status == Some(2) && text.contains("memory"), "{text}");
 }
 
 #[test]
@@ -216,6 +219,9 @@ fn a_restored_backup_is_told_until_all_sessions_were_ended() {
     let (status, out, _) = run_to_end(&data, &["doctor"]);
     assert!(status == Some(1) && out.contains("restored") && out.contains("tokens rotate --everybody"), "{out}");
 
+    said(&data, &["tokens", "rotate", "--everybody", "--reason", "backup restored", "--grace", "1h"]);
+    let (status, out, _) = run_to_end(&data, &["doctor"]);
+    assert!(status == Some(1) && out.contains("restored"), "they live on for a while: {out}");
     said(&data, &["tokens", "rotate", "--everybody", "--reason", "backup restored"]);
     client.get("/auth/me", &stolen.access).expect(401);
     let well = said(&data, &["doctor"]);

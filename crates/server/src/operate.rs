@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::accounts::{EmailAddress, User};
 use crate::app::App;
 use crate::cli::Command;
-use crate::config::Settings;
+use crate::config::{SessionStorageKind, Settings};
 use crate::data::Data;
 use crate::exit::{StartError, reason};
 
@@ -46,6 +46,13 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<(), Star
 
 /// The service without its listener.
 async fn open(settings: Settings) -> Result<App, StartError> {
+    if settings.sessions.storage == SessionStorageKind::Memory {
+        return Err(StartError::config(
+            "the sessions are out of reach",
+            "`sessions.storage` = memory keeps them in the running service alone",
+            "Use the administration page or the API.",
+        ));
+    }
     let (address, data) = (settings.listen, Data::open(&settings).await?);
     App::new(settings, data, address, Arc::new(SystemClock)).await
 }

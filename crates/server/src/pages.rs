@@ -84,7 +84,10 @@ pub(crate) fn router(app: &App) -> Router<App> {
             "/connections/{id}/disconnect",
             charged(app, Delete, "/providers/{id}/authorization", connections::disconnect),
         )
-        .route(arrival::FINISH, post(arrival::submit))
+        .route(
+            arrival::FINISH,
+            charged(app, Verb::Get, "/providers/{id}/authorization/callback", arrival::submit),
+        )
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.

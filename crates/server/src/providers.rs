@@ -24,6 +24,7 @@ pub(crate) use registry::{ProviderType, Registry};
 pub(crate) use store::{Connections, NotCreated, NotRenamed};
 pub(crate) use tokens::{Grant, Tokens};
 
+use crate::background::Background;
 use crate::config::{PublicUrl, Settings};
 use crate::exit::StartError;
 use crate::keys::Keys;
@@ -40,6 +41,7 @@ pub(crate) struct Providers {
     connections: Connections,
     turns: Turns,
     http: HttpClient,
+    background: Background,
 }
 
 /// Something that is nobody's mistake: storage, keys, randomness. Answered with 5xx; holds no secret in its `Display`.
@@ -70,7 +72,13 @@ impl Providers {
         })?;
         let registry = Registry::new(&settings.providers, public_url)?;
         let http = HttpClient::new(registry.needs_tls())?;
-        Ok(Self { registry, connections: Connections::new(pool.clone(), vault), turns: Turns::default(), http })
+        Ok(Self {
+            registry,
+            connections: Connections::new(pool.clone(), vault),
+            turns: Turns::default(),
+            http,
+            background: Background::default(),
+        })
     }
 
     /// What can be connected to.
@@ -86,6 +94,12 @@ impl Providers {
     /// How providers are reached.
     pub(crate) fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    /// Where what was begun with a provider is brought to its end. It is apart from the service's own: a provider that does not answer must
+    /// not keep anybody from signing in.
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
     }
 
     /// Waits until nothing else in this process changes the tokens of a connection, and keeps it so.

@@ -47,6 +47,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     maintenance.abort();
     let _ = maintenance.await;
     app.background().finish(DRAIN).await;
+    app.providers().background().finish(DRAIN).await;
     if let Err(error) = app.sessions().manager().flush().await {
         tracing::error!(%error, "the audit trail could not be completed");
     }

@@ -155,7 +155,7 @@ pub(crate) async fn storage(settings: &Settings, data: &Data) -> Result<Arc<dyn 
 /// Refuses to start on a storage that would break a promise.
 async fn examine(manager: &SessionManager) -> Result<(), StartError> {
     let health = manager.check().await.map_err(|error| {
-        let remedy = "Check the database file and the space on the disk, or choose another folder with --data FOLDER.";
+        let remedy = "Run `session-manager-server doctor`; check the server of the sessions, or the database file and the space on the disk.";
         StartError::environment("the session storage cannot be read", error.to_string(), remedy)
     })?;
     for finding in &health.findings {

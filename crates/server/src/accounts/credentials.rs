@@ -85,7 +85,8 @@ impl Accounts {
         Ok(Attempted { delay, outcome })
     }
 
-    /// Stores a password; links for a reset die. Returns `false` when there is no such user.
+    /// Stores a password. Links for a reset die, and so does a change of address that waits for its link: whoever had the account before must
+    /// not take it along. Returns `false` when there is no such user.
     pub(crate) async fn store_password(
         &self,
         db: &mut SqliteConnection,
@@ -93,7 +94,9 @@ impl Accounts {
         password: &NewPassword,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        tokens::revoke(db, user, Purpose::Reset).await?;
+        for purpose in [Purpose::Reset, Purpose::EmailChange] {
+            tokens::revoke(&mut *db, user, purpose).await?;
+        }
         let changed = sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(password.as_str())
             .bind(now.timestamp_millis())

@@ -98,8 +98,8 @@ impl Accounts {
         Ok(Some((old.into_user(&self.admins), new.into_user(&self.admins))))
     }
 
-    /// Closes the account to sign-in, or opens it again, in the caller's transaction with the end of its sessions. Returns `false` when
-    /// there is no such user.
+    /// Closes the account to sign-in, or opens it again, in the caller's transaction with the end of its sessions. Links that were mailed die
+    /// when it is closed. Returns `false` when there is no such user.
     pub(crate) async fn set_disabled(
         &self,
         db: &mut SqliteConnection,
@@ -107,6 +107,11 @@ impl Accounts {
         disabled: bool,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        if disabled {
+            for purpose in [Purpose::Reset, Purpose::EmailChange] {
+                tokens::revoke(&mut *db, user, purpose).await?;
+            }
+        }
         let done = sqlx::query("UPDATE users SET disabled_at = ?, updated_at = ? WHERE id = ?")
             .bind(disabled.then(|| now.timestamp_millis()))
             .bind(now.timestamp_millis())

@@ -37,7 +37,7 @@ pub(super) const SHOW: Description = Description::new("Show an account and its s
 pub(super) const DISABLE: Description =
     Description::new("Close an account to sign-in, and end its sessions", "audit `revoked`, `accessed`")
         .answers::<AccountBody>(200)
-        .problems(&[NO_SUCH_USER, (409, "it is closed already, or one's own")]);
+        .problems(&[(400, "it is one's own"), NO_SUCH_USER, (409, "it is closed already")]);
 
 pub(super) const ENABLE: Description = Description::new("Open an account again", "audit `accessed`")
     .answers::<AccountBody>(200)
@@ -51,7 +51,11 @@ pub(super) const END_ALL: Description =
 pub(super) const END_ONE: Description = Description::new("End a session of an account", "audit `revoked`, `accessed`")
     .body::<Reason>()
     .answers::<RevokedOne>(200)
-    .problems(&[(404, "no such user, or no such session of theirs"), (409, "it had ended before")]);
+    .problems(&[
+        (400, "it is the current session: use logout"),
+        (404, "no such user, or no such session of theirs"),
+        (409, "it had ended before"),
+    ]);
 
 /// An account as administrators see it.
 #[derive(Debug, Serialize, ToSchema)]

@@ -92,7 +92,11 @@ pub(super) async fn callback(
 pub(super) const REFRESH: Description = Description::new("Renew the provider's token", "audit `accessed`")
     .number(27)
     .answers::<Authorization>(200)
-    .problems(&[UNKNOWN, (502, "the provider refused, or could not be asked")]);
+    .problems(&[
+        UNKNOWN,
+        (409, "the provider gave nothing to renew it by"),
+        (502, "the provider refused, or could not be asked"),
+    ]);
 
 pub(super) async fn refresh(
     State(app): State<App>,

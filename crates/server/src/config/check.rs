@@ -125,6 +125,16 @@ fn sessions(settings: &Settings) -> Vec<Fault> {
             "= metrics needs `metrics.enabled` = true",
         ),
         (
+            "audit.sinks",
+            settings
+                .audit
+                .sinks
+                .iter()
+                .enumerate()
+                .any(|(index, sink)| settings.audit.sinks.iter().skip(index + 1).any(|other| other == sink)),
+            "must name each sink once",
+        ),
+        (
             "suspicion.new_country",
             settings.suspicion.new_country.is_some() && settings.geoip.city.is_none(),
             "needs the file of `geoip.city`",
@@ -146,7 +156,9 @@ fn mail(settings: &Settings) -> Vec<Fault> {
         None => is_smtp.then_some("must say where the mail server is, like smtps://user:password@host"),
         Some(Ok(url)) if url.scheme() == "smtps" => None,
         Some(Ok(url)) if url.scheme() == "smtp" => {
-            let is_private = url.query_pairs().any(|(key, value)| key == "tls" && value == "required");
+            // The first one counts.
+            let tls = url.query_pairs().find(|(key, _)| key == "tls");
+            let is_private = tls.is_some_and(|(_, value)| value == "required");
             let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
             (!is_private && !is_here).then_some("must begin with smtps://, or end with ?tls=required")
         }
@@ -235,6 +247,8 @@ mod tests {
             (&["mail.transport=smtp", "mail.url=smtp://mail.example.org"], &["mail.url"]),
             (&["mail.transport=smtp", "mail.url=smtp://127.0.0.1:25"], &[]),
             (&["mail.url=https://mail.example.org"], &["mail.url"]),
+            (&["mail.url=smtp://mail.example.org?tls=opportunistic&tls=required"], &["mail.url"]),
+            (&["audit.sinks=log,log"], &["audit.sinks"]),
         ] {
             let set = settings.iter().filter_map(|pair| pair.split_once('='));
             let set = set.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();

@@ -156,7 +156,7 @@ pub(super) async fn to_the_end<T: Send + 'static>(
         // Nobody may be listening any more.
         let _ = tell.send(work.await);
     };
-    app.background().spawn(work).await;
+    app.providers().background().spawn(work).await;
     told.await.unwrap_or_else(|_| Err(ProblemType::Internal.into()))
 }
 

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
 use lettre::address::Envelope;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use super::message::Composed;
 use crate::config::SecretUrl;
 use crate::files;
 
-/// How long a mail server may take for one letter.
+/// How long a mail server may take for one letter, from the connection to its last word.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long letters wait after a failure.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -81,13 +83,9 @@ impl Outbox {
     /// Hands letters on: runs until it is dropped. Several processes may do so on one folder.
     pub(crate) async fn run(&self) {
         loop {
-            let all_gone = self.send_all().await;
-            if all_gone {
-                // New letters, or those of a process that has ended.
-                futures_util::future::select(std::pin::pin!(self.more.notified()), self.clock.sleep(CLAIM)).await;
-            } else {
-                self.clock.sleep(PAUSE).await;
-            }
+            // After that: those that had to wait, or those of a process that has ended. New ones at once.
+            let pause = if self.send_all().await { CLAIM } else { PAUSE };
+            select(pin!(self.more.notified()), self.clock.sleep(pause)).await;
         }
     }
 
@@ -100,6 +98,21 @@ impl Outbox {
                 return false;
             }
         };
+        if waiting.is_empty() {
+            return true;
+        }
+        // Whatever keeps us from the server itself, a wrong password too, is nothing about a letter.
+        match self.within_limit(self.transport.test_connection()).await {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) | None => {
+                tracing::warn!("the mail server does not answer; mail waits for it");
+                return false;
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the mail server cannot be reached, or does not let us in; mail waits for it");
+                return false;
+            }
+        }
         let mut all_gone = true;
         for path in waiting {
             match self.hand_on(&path).await {
@@ -119,6 +132,14 @@ impl Outbox {
         all_gone
     }
 
+    /// Nothing when it takes too long: the library's own limit ends with the connection.
+    async fn within_limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), self.clock.sleep(LIMIT)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+
     fn waiting(&self) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -127,8 +148,10 @@ impl Outbox {
                 Some(WAITING) => paths.push(path),
                 Some(CLAIMED) if self.is_abandoned(&path) => {
                     let back = path.with_extension("");
-                    std::fs::rename(&path, &back)?;
-                    paths.push(back);
+                    // Where another process was faster, it is theirs.
+                    if std::fs::rename(&path, &back).is_ok() {
+                        paths.push(back);
+                    }
                 }
                 _ => {}
             }
@@ -143,39 +166,74 @@ impl Outbox {
     }
 
     async fn hand_on(&self, path: &Path) -> io::Result<Outcome> {
-        let claimed = PathBuf::from(format!("{}.{CLAIMED}", path.display()));
-        std::fs::rename(path, &claimed)?;
-        // The claim counts from now.
-        std::fs::File::options().append(true).open(&claimed)?.set_modified(self.clock.now().into())?;
-        let letter: Queued = match serde_json::from_slice(&std::fs::read(&claimed)?) {
+        let claim = Claim::of(path)?;
+        // It counts from now.
+        std::fs::File::options().append(true).open(&claim.claimed)?.set_modified(self.clock.now().into())?;
+        let letter: Queued = match serde_json::from_slice(&std::fs::read(&claim.claimed)?) {
             Ok(letter) => letter,
-            Err(_) => return self.put_aside(&claimed, path),
+            Err(_) => return self.put_aside(claim),
         };
         let envelope = Envelope::new(Some(letter.from), vec![letter.to]);
-        let Ok(envelope) = envelope else { return self.put_aside(&claimed, path) };
-        match self.transport.send_raw(&envelope, letter.message.as_bytes()).await {
-            Ok(_) => {
-                std::fs::remove_file(&claimed)?;
+        let Ok(envelope) = envelope else { return self.put_aside(claim) };
+        let is_old = after(letter.since, LIFE) < self.clock.now();
+        match self.within_limit(self.transport.send_raw(&envelope, letter.message.as_bytes())).await {
+            Some(Ok(_)) => {
+                claim.end(|claimed| std::fs::remove_file(claimed))?;
                 Ok(Outcome::Sent)
             }
-            Err(error) if error.is_permanent() || after(letter.since, LIFE) < self.clock.now() => {
+            Some(Err(error)) if error.is_permanent() || is_old => {
                 tracing::warn!(%error, "the mail server refused a mail");
-                self.put_aside(&claimed, path)
+                self.put_aside(claim)
             }
-            Err(error) => {
+            None if is_old => self.put_aside(claim),
+            Some(Err(error)) => {
                 tracing::warn!(%error, "the mail server did not take a mail, which will be tried again");
-                std::fs::rename(&claimed, path)?;
+                Ok(Outcome::Waits)
+            }
+            None => {
+                tracing::warn!("the mail server took too long for a mail, which will be tried again");
                 Ok(Outcome::Waits)
             }
         }
     }
 
     /// Keeps it for whoever looks into the log.
-    fn put_aside(&self, claimed: &Path, path: &Path) -> io::Result<Outcome> {
+    fn put_aside(&self, claim: Claim) -> io::Result<Outcome> {
         let folder = self.folder.join("failed");
         files::make_folder(&folder)?;
-        std::fs::rename(claimed, folder.join(path.file_name().unwrap_or_default()))?;
+        let kept = folder.join(claim.path.file_name().unwrap_or_default());
+        claim.end(|claimed| std::fs::rename(claimed, kept))?;
         Ok(Outcome::GivenUp)
+    }
+}
+
+/// A letter that this process is sending. Unless that comes to an end, it waits again when this is dropped.
+struct Claim {
+    path: PathBuf,
+    claimed: PathBuf,
+    ended: bool,
+}
+
+impl Claim {
+    fn of(path: &Path) -> io::Result<Self> {
+        let claimed = PathBuf::from(format!("{}.{CLAIMED}", path.display()));
+        std::fs::rename(path, &claimed)?;
+        Ok(Self { path: path.to_owned(), claimed, ended: false })
+    }
+
+    fn end(mut self, how: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        how(&self.claimed)?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.ended {
+            // What cannot be given back is taken back when it has been claimed for long.
+            let _ = std::fs::rename(&self.claimed, &self.path);
+        }
     }
 }
 

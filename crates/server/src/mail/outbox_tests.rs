@@ -11,18 +11,23 @@ use super::*;
 /// What a mail server says to `RCPT TO`.
 type Verdict = &'static str;
 const TAKEN: Verdict = "250 ok";
+/// It greets, and then says nothing any more.
+const SILENT: Verdict = "";
 
-/// A mail server that answers one connection after the other, and tells what it took.
+/// A mail server that tells what it took.
 fn server(verdict: Verdict) -> (String, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let (taken, told) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let Ok((to, message)) = talk(stream.unwrap(), verdict) else { continue };
-            if taken.send((to, message)).is_err() {
-                return;
-            }
+            let (stream, taken) = (stream.unwrap(), taken.clone());
+            std::thread::spawn(move || {
+                if let Ok(letter) = talk(stream, verdict) {
+                    // The test may be over.
+                    let _ = taken.send(letter);
+                }
+            });
         }
     });
     (url, told)
@@ -36,6 +41,9 @@ fn talk(mut stream: TcpStream, verdict: Verdict) -> Result<(String, String), io:
     loop {
         let line = next()?;
         let answer = match line.split(' ').next().unwrap_or_default() {
+            _ if verdict == SILENT => continue,
+            "EHLO" if verdict.starts_with("535") => "250-test\r\n250 AUTH PLAIN",
+            "AUTH" => verdict,
             "EHLO" => "250 test",
             "RCPT" => {
                 to = line;
@@ -95,8 +103,8 @@ async fn a_letter_is_on_the_disk_and_then_at_the_server() {
 #[tokio::test]
 async fn a_letter_waits_for_a_server_that_is_away_for_a_day_at_most() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::default()));
-    // Nobody listens there any more.
-    let gone = format!("smtp://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    // Nobody listens there.
+    let gone = "smtp://127.0.0.1:1".to_owned();
     let away = outbox(folder.path(), &gone, &clock);
     away.put("1", &letter(), clock.now()).unwrap();
     assert!(!away.send_all().await);
@@ -108,11 +116,50 @@ async fn a_letter_waits_for_a_server_that_is_away_for_a_day_at_most() {
     assert!(outbox(folder.path(), &url, &clock).send_all().await);
     assert!(told.recv_timeout(Duration::from_secs(10)).is_ok());
 
-    away.put("2", &letter(), clock.now()).unwrap();
+    let (busy, _told) = server("451 later");
+    let busy = outbox(folder.path(), &busy, &clock);
+    busy.put("2", &letter(), clock.now()).unwrap();
     clock.advance(LIFE + Duration::from_secs(1));
-    assert!(away.send_all().await);
+    assert!(busy.send_all().await);
     assert_eq!(names(folder.path()), ["failed"]);
     assert_eq!(names(&folder.path().join("failed")), ["2.json"]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_us_in_or_falls_silent_costs_no_letter() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::default()));
+    let (url, _told) = server("535 who are you");
+    let refusing = outbox(folder.path(), &url.replace("smtp://", "smtp://app:old-password@"), &clock);
+    refusing.put("1", &letter(), clock.now()).unwrap();
+    assert!(!refusing.send_all().await);
+    assert_eq!(names(folder.path()), ["1.json"]);
+
+    let (url, _told) = server(SILENT);
+    let silent = outbox(folder.path(), &url, &clock);
+    let waiting = silent.send_all();
+    let hurry = async {
+        loop {
+            tokio::task::yield_now().await;
+            clock.advance(LIMIT);
+        }
+    };
+    tokio::select! {
+        all_gone = waiting => assert!(!all_gone),
+        () = hurry => {}
+    }
+    assert_eq!(names(folder.path()), ["1.json"]);
+}
+
+#[tokio::test]
+async fn a_letter_that_is_being_sent_when_the_service_ends_waits_again() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::default()));
+    let (url, _told) = server(TAKEN);
+    let outbox = outbox(folder.path(), &url, &clock);
+    let path = outbox.put("1", &letter(), clock.now()).unwrap();
+    let claim = Claim::of(&path).unwrap();
+    assert_eq!(names(folder.path()), ["1.json.sending"]);
+    drop(claim);
+    assert_eq!(names(folder.path()), ["1.json"]);
 }
 
 #[tokio::test]

@@ -160,7 +160,11 @@ async fn backup(app: &App, report: &mut Report) {
         Err(error) => return report.add(WHAT, Verdict::Error, error.to_string()),
     };
     let rotated = match app.sessions().manager().epochs(None).await {
-        Ok(epochs) => epochs.global.and_then(|global| global.rotated_at),
+        // Within a grace some of them live on.
+        Ok(epochs) => {
+            let global = epochs.global.filter(|global| global.grace_until.is_none_or(|until| until <= app.now()));
+            global.and_then(|global| global.rotated_at)
+        }
         Err(error) => return report.add(WHAT, Verdict::Error, error.to_string()),
     };
     let at = super::table::time(restored);

@@ -56,7 +56,12 @@ pub(super) async fn run(settings: &Settings, command: MigrateCommand) -> Result<
         });
         note(&folder, last.as_ref());
     };
-    let done = copy(&*old, &*new, &options, &mut step).await;
+    let resumed = options.resume.is_some();
+    let mut done = copy(&*old, &*new, &options, &mut step).await;
+    if resumed && done.is_ok() {
+        // What changed before the place where it went on was not looked at: once more, from one end to the other.
+        done = copy(&*old, &*new, &options.resume(None), &mut step).await;
+    }
     shown.end();
     let done =
         done.map_err(|error| failed("the copy was interrupted, and goes on here when it is called again", error))?;

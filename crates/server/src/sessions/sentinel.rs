@@ -71,7 +71,13 @@ impl Primary {
         client.get_async_pubsub().await
     }
 
+    /// However many wait for it, none waits for longer than for any other answer.
     async fn connection(&self) -> RedisResult<Current> {
+        let connected = tokio::time::timeout(self.limit, self.connected()).await;
+        connected.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no primary was found in time").into()))
+    }
+
+    async fn connected(&self) -> RedisResult<Current> {
         let mut current = self.current.lock().await;
         if let Some(found) = &*current {
             return Ok(found.clone());
@@ -86,8 +92,8 @@ impl Primary {
     }
 
     /// Lets go of a connection that is of no use any more, unless another has taken its place.
-    async fn judge<T>(&self, number: u64, result: RedisResult<T>) -> RedisResult<T> {
-        if result.as_ref().is_err_and(is_over) {
+    async fn judge<T>(&self, number: u64, result: RedisResult<T>, refuses: impl FnOnce(&T) -> bool) -> RedisResult<T> {
+        if result.as_ref().map_or_else(is_over, refuses) {
             let mut current = self.current.lock().await;
             if current.as_ref().is_some_and(|current| current.number == number) {
                 *current = None;
@@ -106,6 +112,12 @@ fn is_over(error: &redis::RedisError) -> bool {
         || error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly)
 }
 
+/// An answer of a server that is no primary any more. What servers refuse comes as an answer here, and becomes an error later.
+fn is_replicas(answer: &Value) -> bool {
+    let Value::ServerError(error) = answer else { return false };
+    error.kind() == Some(redis::ServerErrorKind::ReadOnly)
+}
+
 fn text(error: &redis::RedisError) -> String {
     error.to_string()
 }
@@ -115,7 +127,7 @@ impl ConnectionLike for Primary {
         Box::pin(async move {
             let Current { mut connection, number } = self.connection().await?;
             let result = connection.req_packed_command(command).await;
-            self.judge(number, result).await
+            self.judge(number, result, is_replicas).await
         })
     }
 
@@ -128,7 +140,7 @@ impl ConnectionLike for Primary {
         Box::pin(async move {
             let Current { mut connection, number } = self.connection().await?;
             let result = connection.req_packed_commands(pipeline, offset, count).await;
-            self.judge(number, result).await
+            self.judge(number, result, |answers: &Vec<Value>| answers.iter().any(is_replicas)).await
         })
     }
 

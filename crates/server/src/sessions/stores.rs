@@ -22,7 +22,8 @@ use crate::config::{SecretUrl, SessionStorageKind, Settings, VerificationMode};
 use crate::exit::StartError;
 use crate::limits::{Counters, RedisCounters};
 
-/// How long anything may take that is asked of a server; a request waits no longer for it.
+/// How long a connection, and an answer of Redis or memcached, may take. A statement of a database that was begun has no limit of its own; the
+/// request that waits for it has.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Connections to a database or cache server from this process.
 const CONNECTIONS: u32 = 16;

@@ -28,7 +28,7 @@ impl Sessions {
     /// Stores the password, ends every other session and renews the tokens of the one that stays, in one transaction.
     ///
     /// # Behaviour
-    /// With sessions in memory the two cannot be one: they end before the commit, so that no failure
+    /// With sessions elsewhere than in the accounts' file the two cannot be one: they end before the commit, so that no failure
     /// leaves a session that the old password opened beside the new password.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Sessions {
     /// Closes the account to sign-in and ends all of its sessions, in one transaction. Returns `false` when there is no such account.
     ///
     /// # Behaviour
-    /// With sessions in memory they end before the commit, as they do for a new password.
+    /// With sessions elsewhere than in the accounts' file they end before the commit, as they do for a new password.
     ///
     /// # Errors
     /// Nothing was changed; in memory the sessions may have ended.
@@ -91,7 +91,7 @@ impl Sessions {
     /// Uses a mailed link up, stores the password and ends all sessions of the account, in one transaction. Returns whose it is.
     ///
     /// # Behaviour
-    /// With sessions in memory they end before the commit, as they do for a changed password.
+    /// With sessions elsewhere than in the accounts' file they end before the commit, as they do for a changed password.
     ///
     /// # Errors
     /// The link is not valid any more (400). Nothing was changed; in memory the sessions may have ended.

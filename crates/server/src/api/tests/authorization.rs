@@ -312,7 +312,7 @@ async fn an_answer_is_kept_when_nobody_waits_for_it_any_more() {
         }
     }
     trip.server.release();
-    assert!(trip.bench.app.background().finish(Duration::from_secs(10)).await);
+    assert!(trip.bench.app.providers().background().finish(Duration::from_secs(10)).await);
     assert_eq!(trip.tokens().await, ("access-2".into(), Some("refresh-2".into())));
     trip.call("PATCH").await.expect(200);
 }

@@ -171,3 +171,28 @@ async fn the_token_is_neither_logged_nor_stored() {
     assert!(!text.contains(&token), "{text}");
     assert_eq!(stored, [Sha256::digest(&token).to_vec()]);
 }
+
+/// Who had the account asks for another address. What the owner does about it must end that too.
+#[tokio::test]
+async fn a_change_of_address_that_waits_dies_with_the_old_password_and_with_the_account() {
+    for way in ["reset", "change", "disable"] {
+        let (bench, tokens) = Bench::signed_in().await;
+        let body = json!({"email": "thief@example.org"});
+        bench.call("PATCH", "/auth/me").bearer(&tokens.access).json(body).send().await.expect(200);
+        let [(_, Some(link))] = <[_; 1]>::try_from(bench.take_mail()).unwrap() else { panic!("no link") };
+        match way {
+            "reset" => drop(set(&bench, &mailed(&bench).await, json!({"new_password": NEW})).await.expect(200)),
+            "change" => {
+                let body = json!({"current_password": PASSWORD, "new_password": NEW});
+                bench.call("PATCH", "/auth/me/password").bearer(&tokens.access).json(body).send().await.expect(200);
+            }
+            _ => {
+                let account = bench.account(ANN).await;
+                let context = RequestContext::default();
+                assert!(crate::flows::disable_account(&bench.app, account.id, &context).await.unwrap());
+            }
+        }
+        bench.post("/auth/verify-email", json!({"token": link})).send().await.expect_problem(400, "invalid-link");
+        assert_eq!(bench.account(ANN).await.email.as_str(), ANN, "{way}");
+    }
+}
