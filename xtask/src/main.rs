@@ -241,6 +241,6 @@ mod tests {
             assert!(source.contains(&format!("\"{name}\" ")), "`{name}` is in the help only");
             count += 1;
         }
-        assert_eq!(count, 18);
+        assert_eq!(count, 19);
     }
 }
