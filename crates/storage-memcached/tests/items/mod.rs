@@ -48,7 +48,7 @@ impl Evict for Items {
 
     async fn kept(&self) -> Vec<Kept> {
         loop {
-            let lines = self.ask("lru_crawler metadump all", &["END", "BUSY", "ERROR"]);
+            let lines = self.ask("lru_crawler metadump hash", &["END", "BUSY", "ERROR"]);
             // Another test's question is being answered.
             if lines.last().is_some_and(|line| line.starts_with("BUSY")) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
