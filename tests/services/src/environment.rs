@@ -55,9 +55,27 @@ impl Service {
 ///
 /// When there is none although [`REQUIRE`] says that there must be.
 pub fn url(service: Service) -> Option<String> {
-    let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");
-    match find(service, std::env::var(service.variable()).ok(), required) {
-        Ok(url) => Some(url),
+    accept(find(service, std::env::var(service.variable()).ok(), is_required()))
+}
+
+/// A program that some tests need, or nothing, as [`url`] says it.
+#[track_caller]
+pub(crate) fn may_lack<T>(found: crate::Result<T>) -> Option<T> {
+    accept(found.map_err(|error| Lack { text: format!("SKIPPED {}: {error}", test()), required: is_required() }))
+}
+
+fn is_required() -> bool {
+    std::env::var(REQUIRE).is_ok_and(|value| value == "1")
+}
+
+fn test() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
+}
+
+#[track_caller]
+fn accept<T>(found: Result<T, Lack>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
         Err(Lack { text, required: false }) => {
             say(&text);
             None
@@ -83,9 +101,9 @@ struct Lack {
 
 fn find(service: Service, value: Option<String>, required: bool) -> Result<String, Lack> {
     let how = "`cargo xtask test` starts the servers, `cargo xtask services up` keeps them";
-    value.filter(|url| !url.is_empty()).ok_or_else(|| {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        Lack { text: format!("SKIPPED {test}: {} is not set ({how})", service.variable()), required }
+    value.filter(|url| !url.is_empty()).ok_or_else(|| Lack {
+        text: format!("SKIPPED {}: {} is not set ({how})", test(), service.variable()),
+        required,
     })
 }
 

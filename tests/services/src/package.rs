@@ -23,6 +23,8 @@ pub(crate) const MARIADB: Package =
     Package { name: "mariadb-server", programs: &["mariadb-install-db", "mariadbd", "mariadb-admin", "mariadb"] };
 pub(crate) const REDIS: Package = Package { name: "redis-server", programs: &["redis-server"] };
 pub(crate) const MEMCACHED: Package = Package { name: "memcached", programs: &["memcached"] };
+/// No server: it counts instructions.
+pub(crate) const VALGRIND: Package = Package { name: "valgrind", programs: &["valgrind"] };
 
 /// Folders that hold servers, but are not on everybody's path.
 const FOLDERS: &[&str] = &["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -30,8 +32,8 @@ const FOLDERS: &[&str] = &["/usr/sbin", "/usr/local/sbin", "/sbin"];
 const POSTGRESQL_VERSIONS: &str = "/usr/lib/postgresql";
 
 impl Package {
-    /// Everything that [`Services`](crate::Services) needs.
-    pub const ALL: [Self; 5] = [POSTGRESQL, PGBOUNCER, MARIADB, REDIS, MEMCACHED];
+    /// Everything that [`Services`](crate::Services) and [`instructions`](crate::instructions()) need.
+    pub const ALL: [Self; 6] = [POSTGRESQL, PGBOUNCER, MARIADB, REDIS, MEMCACHED, VALGRIND];
 
     /// Where its programs are.
     ///

@@ -35,6 +35,7 @@ mod operations;
 mod concurrency;
 mod conformance;
 mod mapping;
+mod million;
 mod outages;
 mod pooler;
 mod relay;

@@ -16,13 +16,18 @@ use crate::{
     population::PER_USER,
 };
 
-/// Rows, keys or entries, as many as there are sessions beside them.
+/// Rows, keys or entries, as many as there are sessions beside them, unless a store has more.
 pub(crate) const ROWS: usize = 1000;
 
 /// What a storage of sessions is made of, without sessions.
 pub(crate) trait Bare: Send + Sync + 'static {
     /// What the four are, in the words of the store.
     const NAMES: Names;
+
+    /// How many there are to read and change.
+    fn rows(&self) -> usize {
+        ROWS
+    }
 
     /// Reads what a check of a session reads.
     fn get(&self, row: usize) -> impl Future<Output = Outcome> + Send;
@@ -87,10 +92,10 @@ impl<B: Bare> Side for Plain<B> {
 
     async fn step(&self, turn: Turn) -> Outcome<bool> {
         match self.operation {
-            Operation::Read | Operation::Authenticate => self.bare.get(turn.pick(ROWS)).await?,
-            Operation::List => self.bare.list(turn.pick(ROWS / PER_USER)).await?,
+            Operation::Read | Operation::Authenticate => self.bare.get(turn.pick(self.bare.rows())).await?,
+            Operation::List => self.bare.list(turn.pick(self.bare.rows() / PER_USER)).await?,
             Operation::Refresh | Operation::ManagedRefresh | Operation::Revoke => {
-                self.bare.update(turn.pick(ROWS)).await?;
+                self.bare.update(turn.pick(self.bare.rows())).await?;
             }
             Operation::Create | Operation::ManagedCreate => {
                 self.bare.insert(self.next.fetch_add(1, Ordering::Relaxed)).await?;

@@ -15,7 +15,7 @@ use crate::{
     bare::{Bare, Names, ROWS, id},
     measure::{Outcome, Plan},
     ours::Store,
-    population::{PER_USER, Population},
+    population::{PER_USER, Population, gather},
 };
 
 pub(crate) const IN_FLIGHT: usize = 64;
@@ -30,7 +30,7 @@ pub(crate) async fn compare(plan: Plan) -> Outcome {
     let storage = storage(&connection)?;
     let people = Population::insert(&storage, plan.sessions, IN_FLIGHT).await?;
     let store = Store::new(storage, people, server)?.sign_in(plan.sessions).await?;
-    let bare = Keys::filled(connection).await?;
+    let bare = Keys::filled(connection.clone(), &connection, ROWS).await?;
     compare_each("Redis, 64 in flight over one connection", plan, store, bare).await
 }
 
@@ -58,22 +58,31 @@ async fn sample(connection: &MultiplexedConnection, pattern: &str) -> Outcome<Ve
 }
 
 /// Keys with values of the same lengths as a session's, its user's and the global epoch's.
-struct Keys {
+pub(crate) struct Keys {
     connection: MultiplexedConnection,
     session: Vec<u8>,
+    rows: usize,
 }
 
 impl Keys {
-    async fn filled(connection: MultiplexedConnection) -> Outcome<Self> {
-        let session = sample(&connection, &format!("{PREFIX}*:s:*")).await?;
-        let user = sample(&connection, &format!("{PREFIX}*:u:*")).await?;
-        let global = sample(&connection, &format!("{PREFIX}{{*}}:g")).await?;
-        for row in 0..ROWS as u64 {
+    /// As many rows on one server, like the keys that a storage has on another or the same.
+    pub(crate) async fn filled(
+        connection: MultiplexedConnection,
+        like: &MultiplexedConnection,
+        rows: usize,
+    ) -> Outcome<Self> {
+        let session = sample(like, &format!("{PREFIX}*:s:*")).await?;
+        let user = sample(like, &format!("{PREFIX}*:u:*")).await?;
+        let global = sample(like, &format!("{PREFIX}{{*}}:g")).await?;
+        let (server, values) = (&connection, [&session, &user, &global]);
+        let set = |row| async move {
+            let [session, user, global] = values;
             let mut set = redis::cmd("MSET");
-            set.arg(key(row)).arg(&session).arg(beside(row, 'u')).arg(&user).arg(beside(row, 'g')).arg(&global);
-            ask(&connection, &set).await?;
-        }
-        Ok(Self { connection, session })
+            set.arg(key(row)).arg(session).arg(of_user(row)).arg(user).arg(of_all(row)).arg(global);
+            ask(server, &set).await.map(drop)
+        };
+        gather((0..rows as u64).map(set), IN_FLIGHT).await?;
+        Ok(Self { connection, session, rows })
     }
 
     async fn set(&self, row: u64) -> Outcome {
@@ -84,22 +93,37 @@ impl Keys {
     }
 }
 
-/// The key of a row, as long as a session's.
-fn key(row: u64) -> String {
-    format!("b:{{{:03x}}}:s:{}", row & 0xFFF, id(row).simple())
+/// Which of the 4096 shards a row is in, with all of its user's.
+const fn shard(row: u64) -> u64 {
+    row / PER_USER as u64 & 0xFFF
 }
 
-fn beside(row: u64, kind: char) -> String {
-    format!("b:{{{:03x}}}:{kind}:{row:019}", row & 0xFFF)
+/// The key of a row, as long as a session's.
+fn key(row: u64) -> String {
+    format!("b:{{{:03x}}}:s:{}", shard(row), id(row).simple())
+}
+
+/// The key of a user's epoch.
+fn of_user(row: u64) -> String {
+    format!("b:{{{:03x}}}:u:{:019}", shard(row), row / PER_USER as u64)
+}
+
+/// The key of a shard's copy of the global epoch.
+fn of_all(row: u64) -> String {
+    format!("b:{{{:03x}}}:g", shard(row))
 }
 
 impl Bare for Keys {
     const NAMES: Names = Names { get: "MGET of 3", list: "MGET of 7", update: "SET", insert: "SET" };
 
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     async fn get(&self, row: usize) -> Outcome {
         let row = row as u64;
         let mut get = redis::cmd("MGET");
-        get.arg(key(row)).arg(beside(row, 'u')).arg(beside(row, 'g'));
+        get.arg(key(row)).arg(of_user(row)).arg(of_all(row));
         black_box(ask(&self.connection, &get).await?);
         Ok(())
     }
@@ -111,7 +135,7 @@ impl Bare for Keys {
         for row in first..first + PER_USER as u64 {
             get.arg(key(row));
         }
-        get.arg(beside(first, 'u')).arg(beside(first, 'g'));
+        get.arg(of_user(first)).arg(of_all(first));
         black_box(ask(&self.connection, &get).await?);
         Ok(())
     }
