@@ -217,7 +217,7 @@ fn public_url(settings: &Settings, address: SocketAddr) -> Result<PublicUrl, Sta
     settings
         .public_url
         .clone()
-        .or_else(|| PublicUrl::of_listener(address))
+        .or_else(|| PublicUrl::of_listener(address, settings.certificate().is_some()))
         .ok_or_else(|| StartError::config("there is no public URL", "none follows from the address", "Set public_url."))
 }
 

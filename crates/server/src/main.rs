@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod app;
 mod background;
+mod certificate;
 mod cli;
 mod config;
 mod data;
