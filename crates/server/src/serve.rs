@@ -7,6 +7,7 @@ mod greeting;
 mod layers;
 mod places;
 mod progress;
+mod reread;
 mod signals;
 mod tls;
 
@@ -23,10 +24,12 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
 use crate::app::App;
 use crate::config::Settings;
-use crate::data::Data;
+use crate::data::{Data, key_folder};
 use crate::exit::{StartError, reason};
 use crate::operate::doctor;
 use crate::routes;
+
+pub(crate) use reread::READ_EVERY as READ_KEYS_EVERY;
 
 /// How long requests in flight may take to end after the signal.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -38,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     // Before everything else, so that a signal that comes early is not lost.
     let signal = signals::Signals::listen()?;
-    let hangups = signals::Hangups::listen()?;
+    let (hangups, key_hangups) = (signals::Hangups::listen()?, signals::Hangups::listen()?);
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().map_err(|error| cannot_listen(settings.listen, &error))?;
     let certificate = settings.certificate();
@@ -53,6 +56,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     say(&format!("listening on {scheme}://{address}\n{}", greeting::quick_start(&app)));
     let maintenance = tokio::spawn(app.maintenance());
+    let (folder, keys) = (key_folder(&app.settings().data), app.data().keys.clone());
+    let rereading =
+        tokio::spawn(reread::follow(app.keys().clone(), folder, keys, Arc::clone(app.clock()), key_hangups));
     let (tls, presented) = tls.unzip();
     let following = presented.zip(certificate).map(|(presented, certificate)| {
         let host = app.public_url().host().map(str::to_owned);
@@ -60,6 +66,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
         tokio::spawn(presented.follow(certificate, host, Arc::clone(app.clock()), hangups))
     });
     serve(listener, tls, routes::router(app.clone()), &app, signal).await;
+    rereading.abort();
     if let Some(following) = following {
         following.abort();
     }
