@@ -1,6 +1,11 @@
 //! Keys of tokens are rotated and revoked by the command line, while servers run.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the functions between the tests are tests too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the functions between the tests are tests too"
+)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -189,7 +194,7 @@ fn during_the_lead_no_server_refuses_what_another_has_signed() {
     let [announced] = named(data, "access", "announced").try_into().unwrap();
     // The first server knows the next key, and the second has not read the file again.
     first.reread(|server| server.published().contains(&announced));
-    assert_eq!(second.published(), [old.clone()]);
+    assert_eq!(second.published(), std::slice::from_ref(&old));
     let tokens = first.sign_in();
     assert_eq!((tokens.kid(), second.me(&tokens), first.me(&tokens)), (old.clone(), 200, 200));
     let renewed = Tokens::of(&second.refresh(&tokens).1);

@@ -110,8 +110,8 @@ impl Keys {
         from: DateTime<Utc>,
         (overlap, now): (Overlap, DateTime<Utc>),
     ) -> Result<Self, StartError> {
-        let announced = self.named(overlap, now).into_iter().filter(|named| named.kind == kind);
-        if let Some(named) = announced.into_iter().find(|named| matches!(named.state, State::Announced { .. })) {
+        let is_announced = |named: &Named| named.kind == kind && matches!(named.state, State::Announced { .. });
+        if let Some(named) = self.named(overlap, now).into_iter().find(is_announced) {
             return Err(StartError::environment(
                 cannot_be_added(folder),
                 format!("one for {} tokens is announced already: {}", kind.word(), named.name),
@@ -180,7 +180,8 @@ impl Keys {
     }
 
     fn forget(&mut self, overlap: Overlap, now: DateTime<Utc>) {
-        let over: Vec<_> = self.named(overlap, now - KEPT).into_iter().filter(|named| named.state == State::Over).collect();
+        let over: Vec<_> =
+            self.named(overlap, now - KEPT).into_iter().filter(|named| named.state == State::Over).collect();
         let is_over = |kind: Kind, name: &str| over.iter().any(|named| named.kind == kind && named.name == name);
         self.access.retain(|key| !is_over(Kind::Access, key.kid()));
         self.refresh.retain(|key| !is_over(Kind::Refresh, &key.name));

@@ -42,11 +42,15 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
                 say(&announced(&keys, kind, (overlap, now)))?;
             }
             if !lead.is_zero() && lead < READ_KEYS_EVERY && (access || refresh) {
-                say("servers read the file within 30s, and refuse its tokens until then: a longer lead spares them that\n")?;
+                say(
+                    "servers read the file within 30s, and refuse its tokens until then: a longer lead spares them that\n",
+                )?;
             }
             if providers {
                 let count = keys.provider_keys().len();
-                say(&format!("the key file has {count} keys of providers; the newest is used from the next start on\n"))?;
+                say(&format!(
+                    "the key file has {count} keys of providers; the newest is used from the next start on\n"
+                ))?;
             }
             Ok(())
         }

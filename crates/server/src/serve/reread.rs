@@ -17,7 +17,13 @@ pub(crate) const READ_EVERY: Duration = Duration::from_secs(30);
 ///
 /// # Behaviour
 /// A file that cannot be used, or is of another installation, changes nothing; why is logged once.
-pub(super) async fn follow(live: LiveKeys, folder: PathBuf, mut known: Keys, clock: Arc<dyn Clock>, mut hangups: Hangups) {
+pub(super) async fn follow(
+    live: LiveKeys,
+    folder: PathBuf,
+    mut known: Keys,
+    clock: Arc<dyn Clock>,
+    mut hangups: Hangups,
+) {
     let mut told: Option<String> = None;
     loop {
         let is_asked = tokio::select! {
