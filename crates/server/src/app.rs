@@ -14,6 +14,7 @@ use crate::data::Data;
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::flows::SuspicionMails;
+use crate::keys::{LiveKeys, Overlap};
 use crate::limits::Limiter;
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
@@ -38,6 +39,7 @@ struct Inner {
     public_url: PublicUrl,
     local: bool,
     accounts: Accounts,
+    keys: LiveKeys,
     sessions: Sessions,
     providers: Providers,
     devices: DeviceKey,
@@ -71,16 +73,25 @@ impl App {
         let providers = Providers::new(&settings, &public_url, &data.pool, &data.keys)?;
         let background = Background::default();
         let mails = SuspicionMails::new(accounts.clone(), mailer.clone(), background.clone());
-        let wiring = Wiring { accounts: accounts.clone(), clock: Arc::clone(&clock), observer: Arc::new(mails) };
+        let keys = LiveKeys::new(&data.keys, Overlap::of(&settings.policy), Arc::clone(&clock)).map_err(|error| {
+            StartError::environment("the key file cannot be used", error.to_string(), "Restore it from the backup.")
+        })?;
+        let wiring = Wiring {
+            accounts: accounts.clone(),
+            keys: keys.clone(),
+            clock: Arc::clone(&clock),
+            observer: Arc::new(mails),
+        };
         let sessions = Sessions::new(&settings, &public_url, &data, wiring).await?;
         let limiter = settings.rate_limits.enabled.then(|| limiter(&sessions, &clock));
-        let devices = DeviceKey::new(data.keys.refresh_secret());
+        let devices = DeviceKey::new(data.keys.root_secret());
         Ok(Self {
             inner: Arc::new(Inner {
                 settings,
                 public_url,
                 local,
                 accounts,
+                keys,
                 sessions,
                 providers,
                 devices,
@@ -114,6 +125,11 @@ impl App {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    /// The keys of tokens.
+    pub(crate) fn keys(&self) -> &LiveKeys {
+        &self.inner.keys
     }
 
     /// The providers of others, and the users' connections to them.
@@ -217,7 +233,7 @@ fn public_url(settings: &Settings, address: SocketAddr) -> Result<PublicUrl, Sta
     settings
         .public_url
         .clone()
-        .or_else(|| PublicUrl::of_listener(address))
+        .or_else(|| PublicUrl::of_listener(address, settings.certificate().is_some()))
         .ok_or_else(|| StartError::config("there is no public URL", "none follows from the address", "Set public_url."))
 }
 

@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Search, check, export and shorten the audit trail (needs `audit.sinks` with `db`)
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Work on the key file
+    /// List, rotate and revoke the keys of tokens and providers
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Move to another storage
@@ -227,10 +227,39 @@ pub(crate) enum MigrateCommand {
     },
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Add a key under which the tokens of providers are stored from the next start on; the older ones still decrypt
-    Rotate,
+    /// Show the keys of tokens by their names, and what has become of each
+    List(Output),
+    /// Add a key: of tokens, announced now and taking over after the lead; of providers, used from the next start on
+    Rotate {
+        #[command(flatten)]
+        kinds: KeyKinds,
+        /// For how long a key of tokens is announced before it takes over: all servers, and whoever caches the published keys, have to know
+        /// it by then
+        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+        lead: std::time::Duration,
+    },
+    /// Take a key of tokens away that has leaked: its tokens are refused
+    Revoke {
+        /// As `keys list` shows it
+        name: String,
+    },
+}
+
+/// Which keys.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct KeyKinds {
+    /// The key that signs access tokens
+    #[arg(long)]
+    pub(crate) access: bool,
+    /// The secret of refresh tokens, and of opaque access tokens
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// The key under which the tokens of providers are stored
+    #[arg(long)]
+    pub(crate) providers: bool,
 }
 
 fn key_value(argument: &str) -> Result<(String, String), String> {
@@ -268,7 +297,10 @@ mod tests {
             assert_eq!(cli.options.set, [("a.b".into(), "c".into()), ("d".into(), "e=f".into())]);
         }
         assert!(matches!(parse("config check").unwrap().command, Some(Command::Config(ConfigCommand::Check))));
-        assert!(matches!(parse("keys rotate").unwrap().command, Some(Command::Keys(KeysCommand::Rotate))));
+        let rotate = parse("keys rotate --providers --access").unwrap().command;
+        let Some(Command::Keys(KeysCommand::Rotate { kinds, .. })) = rotate else { panic!("{rotate:?}") };
+        assert!(kinds.access && kinds.providers && !kinds.refresh);
+        assert!(parse("keys rotate").is_err(), "which?");
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub(crate) use sqlite::SqliteFile;
 pub(crate) use values::{PublicUrl, SecretUrl};
 
 use crate::accounts::EmailAddress;
+use crate::certificate::Certificate;
 
 /// The effective settings, valid and possible in this build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// The listener's own TLS; without it, it speaks HTTP.
+    pub(crate) tls: Tls,
     pub(crate) data: PathBuf,
     /// What browsers and mails use; without it `http://` and the address listened on.
     pub(crate) public_url: Option<PublicUrl>,
@@ -61,6 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            tls: Tls::default(),
             data: PathBuf::from("./data"),
             public_url: None,
             backend: Backend::Jwt,
@@ -80,6 +84,23 @@ impl Default for Settings {
             oauth: OAuth::default(),
         }
     }
+}
+
+impl Settings {
+    /// The listener's certificate, where it has one.
+    pub(crate) fn certificate(&self) -> Option<Certificate> {
+        let (chain, key) = self.tls.certificate.clone().zip(self.tls.key.clone())?;
+        Some(Certificate { chain, key })
+    }
+}
+
+/// Certificate and key of the listener, as files of PEM: both or neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The chain, the server's own certificate first.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Which tokens are issued.
@@ -208,15 +229,24 @@ pub(crate) enum VerificationMode {
     Stateless,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Http {
+    /// Connections at once. Each takes one of the process's descriptors.
+    pub(crate) max_connections: u32,
     /// Peers whose forwarding headers count.
     #[serde(with = "values::networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The one header in which they name the client.
     #[serde(with = "values::address_header")]
     pub(crate) address_header: AddressHeader,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        // Files and databases need the rest of the 1024 descriptors that a process usually has.
+        Self { max_connections: 768, trusted_proxies: Vec::new(), address_header: AddressHeader::default() }
+    }
 }
 
 /// Whether requests are counted. On unless switched off.

@@ -46,7 +46,7 @@ impl Data {
             probe(path)?;
         }
         let lock = FolderLock::acquire(folder).await?;
-        let keys = Keys::load_or_create(&folder.join("keys"))?;
+        let keys = Keys::load_or_create(&key_folder(folder))?;
         let pool = database::open(database_file(settings)?).await?;
         let mark = BackupMark::new(&pool, folder);
         mark.advance(SystemClock.now()).await.map_err(|error| {
@@ -57,17 +57,38 @@ impl Data {
     }
 }
 
-/// Adds a key for the tokens of providers to the key file, which is made when there is none. Returns how many there are.
+/// The keys as they are in the file, which is made when there is none.
 ///
 /// # Errors
 /// Those of the folder, the lock and the key file.
-pub(crate) async fn rotate_provider_key(settings: &Settings) -> Result<usize, StartError> {
+pub(crate) async fn keys(settings: &Settings) -> Result<Keys, StartError> {
+    Ok(locked_keys(settings).await?.0)
+}
+
+/// Changes the key file, which is made when there is none, in one step. Nobody else changes it meanwhile.
+///
+/// # Errors
+/// Those of the folder, the lock, the key file and the change: the file then is as before.
+pub(crate) async fn change_keys(
+    settings: &Settings,
+    change: impl FnOnce(Keys, &Path) -> Result<Keys, StartError>,
+) -> Result<Keys, StartError> {
+    let (keys, _lock) = locked_keys(settings).await?;
+    let folder = key_folder(&settings.data);
+    change(keys, &folder)?.saved(&folder)
+}
+
+async fn locked_keys(settings: &Settings) -> Result<(Keys, FolderLock), StartError> {
     let folder = &settings.data;
     files::make_folder(folder).map_err(|error| unwritable(folder, &error))?;
     close(folder)?;
-    let _lock = FolderLock::acquire(folder).await?;
-    let keys = folder.join("keys");
-    Ok(Keys::load_or_create(&keys)?.with_provider_key(&keys)?.provider_keys().len())
+    let lock = FolderLock::acquire(folder).await?;
+    Ok((Keys::load_or_create(&key_folder(folder))?, lock))
+}
+
+/// Where the key file is.
+pub(crate) fn key_folder(data: &Path) -> PathBuf {
+    data.join("keys")
 }
 
 fn database_file(settings: &Settings) -> Result<SqliteFile, StartError> {
@@ -133,7 +154,7 @@ mod tests {
         let first = Data::open(&settings(folder.path())).await.unwrap();
         let second = Data::open(&settings(folder.path())).await.unwrap();
         assert!(!first.shared && second.shared);
-        assert_eq!(first.keys.kid(), second.keys.kid());
+        assert_eq!(first.keys.root_secret(), second.keys.root_secret());
         drop((first, second));
         assert!(!Data::open(&settings(folder.path())).await.unwrap().shared);
     }

@@ -1,41 +1,63 @@
-//! The key file: the master secret of the refresh tokens, the Ed25519 key of the access tokens, and the keys under which the tokens of
-//! providers are stored.
+//! The key file: the root secret, the secrets of the refresh tokens, the Ed25519 keys of the access tokens, and the keys under which the
+//! tokens of providers are stored.
 
-use std::fmt::{self, Write as _};
+mod change;
+mod file;
+mod live;
+
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use session_manager::backend_jwt::SigningKey;
+use session_manager::token::TokenKey;
 use zeroize::Zeroizing;
 
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::random;
 
+pub(crate) use change::{Kind, Named, Overlap, State};
+pub(crate) use live::LiveKeys;
+
 const FILE: &str = "session-manager.keys";
-const VERSION: u32 = 2;
-/// The version before, which knew no providers. Its files are read, and gain a key.
-const WITHOUT_PROVIDERS: u32 = 1;
-/// The real file has about 500 bytes and 50 for each further key; whatever is longer is something else.
+/// The real file has about 600 bytes, and 200 at most for each further key; whatever is longer is something else.
 const MAX_BYTES: u64 = 16 * 1024;
 /// So many keys of providers fit into the file.
 const MAX_PROVIDER_KEYS: usize = 128;
+/// So many keys of each kind of token fit into the file: one signs, one is announced, and the others wait for the last of their tokens.
+const MAX_TOKEN_KEYS: usize = 16;
 
 /// The keys of this installation. `Debug` shows none of them; all are zeroised on drop.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    refresh_secret: Zeroizing<[u8; 32]>,
-    access_key_pkcs8: Zeroizing<Vec<u8>>,
-    access_public_key: Vec<u8>,
-    kid: String,
+    /// For what is not rotated: the chain of the audit table and the secrets of devices.
+    root: Zeroizing<[u8; 32]>,
+    /// By the time from which on they make tokens. There is at least one of each.
+    refresh: Vec<RefreshSecret>,
+    access: Vec<AccessKey>,
     /// Oldest first; the newest encrypts.
     for_providers: Vec<Zeroizing<[u8; 32]>>,
+}
+
+/// What refresh tokens, and opaque access tokens, are made with.
+#[derive(Clone)]
+struct RefreshSecret {
+    secret: Zeroizing<[u8; 32]>,
+    name: String,
+    /// Seconds since 1970.
+    from: i64,
+}
+
+/// What access tokens are signed with: Ed25519 as PKCS#8 DER (RFC 5958 with the public key).
+#[derive(Clone)]
+struct AccessKey {
+    pkcs8: Zeroizing<Vec<u8>>,
+    signing: SigningKey,
+    from: i64,
 }
 
 impl Keys {
@@ -56,33 +78,17 @@ impl Keys {
                 Err(error) => return Err(unwritable(&path, &error)),
             }
         }
-        let keys = Self::read(&path)?;
-        if keys.for_providers.is_empty() { keys.with_provider_key(folder) } else { Ok(keys) }
+        let keys = Self::load(folder)?;
+        if keys.for_providers.is_empty() { keys.with_provider_key(folder)?.saved(folder) } else { Ok(keys) }
     }
 
-    /// Adds a key under which the tokens of providers are stored from now on, and replaces the file in one step. The older keys stay: what
-    /// they encrypted can still be read.
-    ///
-    /// # Behaviour
-    /// Who calls this holds the lock of the data folder. A server that is running uses the new key after its next start.
+    /// Reads the key file in `folder`, which is there.
     ///
     /// # Errors
-    /// The file cannot be written, or holds as many keys as fit.
-    pub(crate) fn with_provider_key(mut self, folder: &Path) -> Result<Self, StartError> {
+    /// Those of [`Keys::load_or_create`].
+    pub(crate) fn load(folder: &Path) -> Result<Self, StartError> {
         let path = folder.join(FILE);
-        if self.for_providers.len() >= MAX_PROVIDER_KEYS {
-            let why = "it holds as many keys of providers as fit";
-            let remedy =
-                "Connections that are made anew or refreshed use the newest key; the others need the older ones.";
-            return Err(StartError::environment(format!("no key can be added to {}", path.display()), why, remedy));
-        }
-        self.for_providers.push(new_key().map_err(cannot_be_made)?);
-        files::write_unique(folder, FILE, self.to_text().as_bytes()).map_err(|error| unwritable(&path, &error))?;
-        Self::read(&path)
-    }
-
-    fn read(path: &Path) -> Result<Self, StartError> {
-        Self::from_text(&read(path)?).map_err(|why| damaged(path, why))
+        Self::from_text(&read(&path)?).map_err(|why| damaged(&path, why))
     }
 
     /// 32 bytes each, oldest first: all decrypt the tokens of providers, and the last one encrypts them. There is at least one.
@@ -90,127 +96,87 @@ impl Keys {
         &self.for_providers
     }
 
-    /// 32 bytes from which the refresh-token keys are derived.
-    pub(crate) fn refresh_secret(&self) -> &[u8; 32] {
-        &self.refresh_secret
+    /// 32 bytes from which the other secrets of this installation are derived: never changed, but by a new file.
+    pub(crate) fn root_secret(&self) -> &[u8; 32] {
+        &self.root
     }
 
-    /// The private key of the access tokens, Ed25519 as PKCS#8 DER (RFC 5958 with the public key).
-    pub(crate) fn access_key_pkcs8(&self) -> &[u8] {
-        &self.access_key_pkcs8
+    /// Whether both are of one installation.
+    pub(crate) fn is_of_one_file(&self, other: &Self) -> bool {
+        self.root == other.root
     }
 
-    /// The public key of the access tokens, 32 raw bytes.
-    pub(crate) fn access_public_key(&self) -> &[u8] {
-        &self.access_public_key
-    }
-
-    /// The name of both keys in token headers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the backend names its keys itself; this names the file"))]
-    pub(crate) fn kid(&self) -> &str {
-        &self.kid
+    /// Whether both hold the same keys of tokens, with the same times.
+    pub(crate) fn has_same_tokens(&self, other: &Self) -> bool {
+        let own = |keys: &Self| {
+            let refresh: Vec<_> = keys.refresh.iter().map(|key| (key.name.clone(), key.from)).collect();
+            let access: Vec<_> = keys.access.iter().map(|key| (key.kid().to_owned(), key.from)).collect();
+            (refresh, access)
+        };
+        own(self) == own(other)
     }
 
     fn generate() -> Result<Self, &'static str> {
+        let (root, refresh, access) = (new_key()?, RefreshSecret::generate(0)?, AccessKey::generate(0)?);
+        Ok(Self { root, refresh: vec![refresh], access: vec![access], for_providers: vec![new_key()?] })
+    }
+
+    /// Replaces the file in one step, and reads it again: whoever reads it sees the one of before or this one, also after a crash.
+    ///
+    /// # Behaviour
+    /// Who calls this holds the lock of the data folder, from before the file was read.
+    ///
+    /// # Errors
+    /// The file cannot be written; the one of before is still there.
+    pub(crate) fn saved(&self, folder: &Path) -> Result<Self, StartError> {
+        let path = folder.join(FILE);
+        files::write_unique(folder, FILE, self.to_text().as_bytes()).map_err(|error| unwritable(&path, &error))?;
+        Self::load(folder)
+    }
+}
+
+impl RefreshSecret {
+    fn new(secret: Zeroizing<[u8; 32]>, from: i64) -> Result<Self, &'static str> {
+        let key = TokenKey::from_secret(&*secret).map_err(|_| "its refresh secret is not random")?;
+        Ok(Self { name: key.id().to_string(), secret, from })
+    }
+
+    fn generate(from: i64) -> Result<Self, &'static str> {
+        Self::new(new_key()?, from)
+    }
+}
+
+impl AccessKey {
+    fn new(pkcs8: Zeroizing<Vec<u8>>, from: i64) -> Result<Self, &'static str> {
+        const WRONG: &str = "its access key is not an Ed25519 key in PKCS#8";
+        // The other reader takes keys of other forms too.
+        Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| WRONG)?;
+        let signing = SigningKey::ed25519_from_pkcs8(&pkcs8).map_err(|_| WRONG)?;
+        Ok(Self { pkcs8, signing, from })
+    }
+
+    fn generate(from: i64) -> Result<Self, &'static str> {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
             .map_err(|_| "the Ed25519 key could not be generated")?;
-        Self::assemble(new_key()?, Zeroizing::new(document.as_ref().to_vec()), vec![new_key()?])
+        Self::new(Zeroizing::new(document.as_ref().to_vec()), from)
     }
 
-    fn assemble(
-        refresh_secret: Zeroizing<[u8; 32]>,
-        pkcs8: Zeroizing<Vec<u8>>,
-        provider_keys: Vec<Zeroizing<[u8; 32]>>,
-    ) -> Result<Self, &'static str> {
-        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| "its access key is not an Ed25519 key in PKCS#8")?;
-        let access_public_key = pair.public_key().as_ref().to_vec();
-        // Named after the public key, so that the name changes whenever the keys do.
-        let kid = URL_SAFE_NO_PAD.encode(Sha256::digest(&access_public_key)).chars().take(11).collect();
-        Ok(Self { refresh_secret, access_key_pkcs8: pkcs8, access_public_key, kid, for_providers: provider_keys })
-    }
-
-    fn to_text(&self) -> Zeroizing<String> {
-        // Room for all of it, so that no growing buffer leaves a copy of the secrets behind.
-        let mut text = Zeroizing::new(String::with_capacity(2048 + 64 * self.for_providers.len()));
-        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.refresh_secret));
-        let key = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*self.access_key_pkcs8));
-        let encoded = |key: &Zeroizing<[u8; 32]>| Zeroizing::new(URL_SAFE_NO_PAD.encode(**key));
-        let provider_keys: Vec<_> = self.for_providers.iter().map(encoded).collect();
-        let checksum = checksum(VERSION, &secret, &key, &provider_keys);
-        let mut list = Zeroizing::new(String::with_capacity(64 * self.for_providers.len()));
-        for key in &provider_keys {
-            let before = if list.is_empty() { "\"" } else { ", \"" };
-            list.push_str(before);
-            list.push_str(key);
-            list.push('"');
-        }
-        let written = writeln!(
-            text,
-            "# Keys of session-manager-server. Keep this file secret and in the backup: who reads it can sign in as anybody,\n\
-             # and without it every session ends and every connection to a provider has to be made anew.\n\
-             version = {VERSION}\nrefresh_secret = \"{}\"\naccess_key_pkcs8 = \"{}\"\n\
-             # Oldest first; the last one encrypts.\nprovider_keys = [{}]\nchecksum = \"{checksum}\"",
-            *secret, *key, *list,
-        );
-        debug_assert!(written.is_ok(), "writing to a string cannot fail");
-        text
-    }
-
-    fn from_text(text: &str) -> Result<Self, &'static str> {
-        // The parser's own message quotes the line, which holds a secret.
-        let file: KeyFile = toml::from_str(text).map_err(|_| "it is not a key file of this server")?;
-        let provider_keys = match (file.version, file.provider_keys) {
-            (WITHOUT_PROVIDERS, None) => Vec::new(),
-            (VERSION, Some(keys)) if !keys.is_empty() => keys,
-            (WITHOUT_PROVIDERS | VERSION, _) => return Err("it is not a key file of this server"),
-            _ => return Err("it has a version that this server does not know"),
-        };
-        if checksum(file.version, &file.refresh_secret, &file.access_key_pkcs8, &provider_keys) != file.checksum {
-            return Err("its checksum is wrong, so something changed it");
-        }
-        let secret = decode_key(&file.refresh_secret, "its refresh secret is not 32 bytes long")?;
-        let decode_provider_key = |key: &Zeroizing<String>| decode_key(key, "a key of providers is not 32 bytes long");
-        let provider_keys = provider_keys.iter().map(decode_provider_key).collect::<Result<_, _>>()?;
-        Self::assemble(secret, decode(&file.access_key_pkcs8)?, provider_keys)
+    /// Its name in the header of tokens and in the published key set.
+    fn kid(&self) -> &str {
+        self.signing.verifying_key().kid()
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("kid", &self.kid).finish_non_exhaustive()
+        let refresh: Vec<_> = self.refresh.iter().map(|key| &key.name).collect();
+        let access: Vec<_> = self.access.iter().map(AccessKey::kid).collect();
+        f.debug_struct("Keys").field("refresh", &refresh).field("access", &access).finish_non_exhaustive()
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    version: u32,
-    refresh_secret: Zeroizing<String>,
-    access_key_pkcs8: Zeroizing<String>,
-    provider_keys: Option<Vec<Zeroizing<String>>>,
-    checksum: String,
-}
-
-fn checksum(version: u32, secret: &str, key: &str, provider_keys: &[Zeroizing<String>]) -> String {
-    let mut hash =
-        Sha256::new().chain_update(format!("{version}\n")).chain_update(secret).chain_update("\n").chain_update(key);
-    for key in provider_keys {
-        hash = hash.chain_update("\n").chain_update(key.as_bytes());
-    }
-    format!("sha256:{}", URL_SAFE_NO_PAD.encode(hash.finalize()))
 }
 
 fn new_key() -> Result<Zeroizing<[u8; 32]>, &'static str> {
     random::bytes().map(Zeroizing::new).map_err(|_| "the operating system gave no randomness")
-}
-
-fn decode_key(text: &str, wrong: &'static str) -> Result<Zeroizing<[u8; 32]>, &'static str> {
-    let decoded = decode(text)?;
-    <[u8; 32]>::try_from(decoded.as_slice()).map(Zeroizing::new).map_err(|_| wrong)
-}
-
-fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).map_err(|_| "a key in it is not base64url")
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, StartError> {
@@ -224,7 +190,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, StartError> {
     let file = fs::File::open(path).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?;
     files::require_private("key file", path, &found, " — and make new keys if somebody may have read it")?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),

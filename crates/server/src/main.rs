@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod app;
 mod background;
+mod certificate;
 mod cli;
 mod config;
 mod data;
@@ -34,7 +35,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use cli::{Cli, Command, ConfigCommand, KeysCommand};
+use cli::{Cli, Command, ConfigCommand};
 use exit::StartError;
 
 fn main() -> ExitCode {
@@ -64,10 +65,6 @@ fn run(cli: &Cli) -> Result<(), StartError> {
         }
         Some(Command::Config(ConfigCommand::Print)) => print(&config::print(&settings)),
         Some(Command::Config(ConfigCommand::Check)) => print("the configuration is valid\n"),
-        Some(Command::Keys(KeysCommand::Rotate)) => {
-            let count = runtime()?.block_on(data::rotate_provider_key(&settings))?;
-            print(&format!("the key file has {count} keys of providers; the newest is used from the next start on\n"))
-        }
         Some(command) => {
             start_log();
             runtime()?.block_on(operate::run(command.clone(), settings))

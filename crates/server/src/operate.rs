@@ -3,6 +3,7 @@
 mod audit;
 mod completions;
 pub(crate) mod doctor;
+mod keys;
 mod migrate;
 mod sessions;
 mod table;
@@ -36,11 +37,12 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<(), Star
         Command::Sessions(command) => finish(&open(settings).await?, |app| sessions::run(app, command)).await,
         Command::Tokens(command) => finish(&open(settings).await?, |app| tokens::run(app, command)).await,
         Command::Audit(command) => finish(&open(settings).await?, |app| audit::run(app, command)).await,
+        Command::Keys(command) => keys::run(&settings, command).await,
         Command::Migrate(command) => migrate::run(&settings, command).await,
         Command::Doctor(output) => doctor::run(&settings, output).await,
         Command::Completions { shell } => completions::print(shell),
         // These were done before there was a runtime.
-        Command::Serve | Command::Config(_) | Command::Keys(_) => Ok(()),
+        Command::Serve | Command::Config(_) => Ok(()),
     }
 }
 

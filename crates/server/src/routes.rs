@@ -5,13 +5,10 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use serde_json::{Value, json};
-use session_manager_backend_jwt::VerifyingKey;
 use session_manager_http::{Problem, ProblemType, RETRY_AFTER_OUTAGE};
 
 use crate::api;
@@ -70,16 +67,12 @@ async fn metrics(State(app): State<App>) -> Result<([(HeaderName, &'static str);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()))
 }
 
-/// The public key of the access tokens (RFC 7517, RFC 8037), for other services that check them. Reference tokens have none.
-async fn jwks(State(app): State<App>) -> Result<Json<Value>, Rejection> {
+/// The public keys of the access tokens, those that are announced too (RFC 7517, RFC 8037), for other services that check them. Reference tokens have none.
+async fn jwks(State(app): State<App>) -> Json<Value> {
     if app.settings().backend == Backend::Opaque {
-        return Ok(Json(json!({"keys": []})));
+        return Json(json!({"keys": []}));
     }
-    let public = app.data().keys.access_public_key();
-    let key = <[u8; 32]>::try_from(public).map_err(|_| ProblemType::Internal)?;
-    let kid = VerifyingKey::ed25519(key).kid().to_owned();
-    let x = URL_SAFE_NO_PAD.encode(public);
-    Ok(Json(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}]})))
+    Json(app.keys().jwks())
 }
 
 /// The description of the API (OpenAPI 3.1), made from the table of endpoints.

@@ -1,10 +1,15 @@
 //! Runs the service: listens, serves, and ends in good order.
 
+mod activity;
 mod connections;
 mod envelope;
 mod greeting;
 mod layers;
+mod places;
+mod progress;
+mod reread;
 mod signals;
+mod tls;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -19,10 +24,12 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
 use crate::app::App;
 use crate::config::Settings;
-use crate::data::Data;
+use crate::data::{Data, key_folder};
 use crate::exit::{StartError, reason};
 use crate::operate::doctor;
 use crate::routes;
+
+pub(crate) use reread::READ_EVERY as READ_KEYS_EVERY;
 
 /// How long requests in flight may take to end after the signal.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -34,15 +41,35 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     // Before everything else, so that a signal that comes early is not lost.
     let signal = signals::Signals::listen()?;
+    let (hangups, key_hangups) = (signals::Hangups::listen()?, signals::Hangups::listen()?);
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().map_err(|error| cannot_listen(settings.listen, &error))?;
+    let certificate = settings.certificate();
+    let tls = match &certificate {
+        Some(certificate) => Some(tls::Tls::new(certificate.read().await?)?),
+        None => None,
+    };
     let data = Data::open(&settings).await?;
     let app = App::new(settings, data, address, Arc::new(SystemClock)).await?;
     greeting::warn(&app, address);
     doctor::warn_of_backup(&app).await;
-    say(&format!("listening on http://{address}\n{}", greeting::quick_start(&app)));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    say(&format!("listening on {scheme}://{address}\n{}", greeting::quick_start(&app)));
     let maintenance = tokio::spawn(app.maintenance());
-    serve(listener, routes::router(app.clone()), &app, signal).await;
+    let (folder, keys) = (key_folder(&app.settings().data), app.data().keys.clone());
+    let rereading =
+        tokio::spawn(reread::follow(app.keys().clone(), folder, keys, Arc::clone(app.clock()), key_hangups));
+    let (tls, presented) = tls.unzip();
+    let following = presented.zip(certificate).map(|(presented, certificate)| {
+        let host = app.public_url().host().map(str::to_owned);
+        presented.warn(host.as_deref(), app.now());
+        tokio::spawn(presented.follow(certificate, host, Arc::clone(app.clock()), hangups))
+    });
+    serve(listener, tls, routes::router(app.clone()), &app, signal).await;
+    rereading.abort();
+    if let Some(following) = following {
+        following.abort();
+    }
     // A clean-up that is cut off in its middle is rolled back, and goes on after the next start.
     maintenance.abort();
     let _ = maintenance.await;
@@ -62,8 +89,9 @@ pub(crate) fn service(routes: Router, app: &App) -> NormalizePath<Router> {
 }
 
 /// Serves until the signal, then lets the requests in flight end.
-async fn serve(listener: TcpListener, routes: Router, app: &App, mut signal: signals::Signals) {
-    let open = connections::serve(listener, service(routes, app), signal.received()).await;
+async fn serve(listener: TcpListener, tls: Option<tls::Tls>, routes: Router, app: &App, mut signal: signals::Signals) {
+    let most = usize::try_from(app.settings().http.max_connections).unwrap_or(usize::MAX);
+    let open = connections::serve(listener, tls, most, service(routes, app), signal.received()).await;
     app.streams().end();
     tracing::info!("ending: no new connections, requests in flight may finish");
     if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {

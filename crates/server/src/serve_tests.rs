@@ -31,7 +31,7 @@ async fn start() -> Server {
         .route("/page", get(|| async { (http::StatusCode::NOT_FOUND, axum::response::Html("<p>page</p>")) }))
         .merge(routes::router(app.clone()));
     let signal = signals::Signals::listen().unwrap();
-    tokio::spawn(async move { serve(listener, routes, &app, signal).await });
+    tokio::spawn(async move { serve(listener, None, routes, &app, signal).await });
     Server { address, _folder: folder }
 }
 

@@ -27,6 +27,7 @@ use crate::accounts::Accounts;
 use crate::config::{PublicUrl, SessionStorageKind, Settings};
 use crate::data::Data;
 use crate::exit::StartError;
+use crate::keys::LiveKeys;
 use crate::limits::Counters;
 
 pub(crate) use claims::with_role;
@@ -52,6 +53,7 @@ pub(crate) struct Sessions {
 #[derive(Debug)]
 pub(crate) struct Wiring {
     pub(crate) accounts: Accounts,
+    pub(crate) keys: LiveKeys,
     pub(crate) clock: Arc<dyn Clock>,
     /// Told of what happens to sessions.
     pub(crate) observer: Arc<dyn SessionObserver>,
@@ -68,10 +70,10 @@ impl Sessions {
         data: &Data,
         wiring: Wiring,
     ) -> Result<Self, StartError> {
-        let Wiring { accounts, clock, observer } = wiring;
+        let Wiring { accounts, keys, clock, observer } = wiring;
         let metrics = settings.metrics.enabled.then(|| PrometheusBuilder::new().build_recorder());
         let render = metrics.as_ref().map(PrometheusRecorder::handle);
-        let resources = parts::resources(settings, data, &accounts, clock, metrics.map(Arc::new))
+        let resources = parts::resources(settings, data, (&accounts, &keys), clock, metrics.map(Arc::new))
             .map_err(|error| misfit(&error))?;
         let opened = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
         // The background work is asked of the manager when it is to begin.

@@ -263,7 +263,7 @@ fn keys_of_providers_are_added_while_a_server_runs_and_used_after_its_next_start
         text.lines().find(|line| line.starts_with("provider_keys")).unwrap().matches('"').count() / 2
     };
     for keys in 2..4 {
-        let output = command(folder.path()).args(["keys", "rotate"]).output().unwrap();
+        let output = command(folder.path()).args(["keys", "rotate", "--providers"]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && said.starts_with(&format!("the key file has {keys} keys")), "{said}");
         assert_eq!(count(), keys);

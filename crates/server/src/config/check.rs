@@ -29,7 +29,10 @@ pub(crate) fn check(settings: &Settings) -> Result<(), StartError> {
 type Fault = (&'static str, String);
 
 fn faults(settings: &Settings) -> Vec<Fault> {
-    let public_url = settings.public_url.clone().or_else(|| PublicUrl::of_listener(settings.listen));
+    let public_url = settings
+        .public_url
+        .clone()
+        .or_else(|| PublicUrl::of_listener(settings.listen, settings.certificate().is_some()));
     let mut faults = ranges(settings, public_url.as_ref());
     faults.extend(refused(settings, public_url.as_ref()));
     faults.extend(sessions(settings));
@@ -56,6 +59,22 @@ fn ranges(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
             "must be https, since sign-in cookies would cross the network in the clear; http is allowed on loopback only \
              (without public_url it is http:// and the address listened on)",
         ),
+        (
+            "public_url",
+            settings.certificate().is_some() && public_url.is_some_and(|url| !url.is_https()),
+            "must be https, since the listener speaks TLS (`tls.certificate`)",
+        ),
+        (
+            "tls.certificate",
+            settings.tls.certificate.is_none() && settings.tls.key.is_some(),
+            "is missing beside `tls.key`",
+        ),
+        (
+            "tls.key",
+            settings.tls.key.is_none() && settings.tls.certificate.is_some(),
+            "is missing beside `tls.certificate`",
+        ),
+        ("http.max_connections", !(16..=1_000_000).contains(&settings.http.max_connections), "must be 16 to 1000000"),
         ("data", settings.data.as_os_str().is_empty(), "must not be empty"),
         ("mail.spool", settings.mail.spool.as_deref() == Some(Path::new("")), "must not be empty"),
         (
@@ -184,6 +203,7 @@ fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
 mod tests {
     use super::*;
     use crate::cli::Options;
+    use crate::config::Tls;
     use crate::config::load::{Environment, load};
 
     type Change = fn(&mut Settings);
@@ -195,7 +215,7 @@ mod tests {
 
     #[test]
     fn each_fault_names_its_key() {
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 17] = [
             ("policy.absolute_lifetime", |s| s.policy.absolute_lifetime = 4000 * DAY),
             ("policy.idle_timeout", |s| s.policy.idle_timeout = Duration::ZERO),
             ("policy.max_sessions", |s| s.policy.max_sessions = 0),
@@ -208,6 +228,14 @@ mod tests {
             ("public_url", |s| s.listen = "[fe80::1%3]:8080".parse().unwrap()),
             ("http.trusted_proxies", |s| s.http.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()]),
             ("mail.spool", |s| s.mail.spool = Some("".into())),
+            ("http.max_connections", |s| s.http.max_connections = 15),
+            ("http.max_connections", |s| s.http.max_connections = 1_000_001),
+            ("tls.key", |s| s.tls.certificate = Some("c.pem".into())),
+            ("tls.certificate", |s| s.tls.key = Some("k.pem".into())),
+            ("public_url", |s| {
+                s.tls = Tls { certificate: Some("c.pem".into()), key: Some("k.pem".into()) };
+                s.public_url = PublicUrl::parse("http://localhost:8080").ok();
+            }),
         ];
         for (key, change) in cases {
             let mut settings = Settings::default();

@@ -86,11 +86,11 @@ mod tests {
     #[test]
     fn the_keys_are_those_of_the_contract() {
         let contract = "admin.email audit.sinks backend data database.url geoip.city http.address_header \
-            http.trusted_proxies listen mail.from mail.spool mail.transport mail.url metrics.enabled policy.absolute_lifetime policy.access_token_lifetime \
+            http.max_connections http.trusted_proxies listen mail.from mail.spool mail.transport mail.url metrics.enabled policy.absolute_lifetime policy.access_token_lifetime \
             policy.idle_timeout policy.max_sessions policy.on_limit policy.refresh_grace policy.step_up_max_age \
             policy.touch_interval public_url rate_limits.enabled sessions.cache_url sessions.storage sessions.url \
             suspicion.device_change suspicion.impossible_travel suspicion.network_change suspicion.new_country suspicion.new_device \
-            suspicion.rejected_tokens verification.max_age verification.mode";
+            suspicion.rejected_tokens tls.certificate tls.key verification.max_age verification.mode";
         assert_eq!(
             keys().iter().map(String::as_str).collect::<Vec<_>>(),
             contract.split_whitespace().collect::<Vec<_>>()

@@ -76,9 +76,10 @@ impl PublicUrl {
         Ok(Self(url))
     }
 
-    /// `http://` and the address listened on.
-    pub(crate) fn of_listener(address: SocketAddr) -> Option<Self> {
-        Self::parse(&format!("http://{address}")).ok()
+    /// `http://`, or `https://`, and the address listened on.
+    pub(crate) fn of_listener(address: SocketAddr, tls: bool) -> Option<Self> {
+        let scheme = if tls { "https" } else { "http" };
+        Self::parse(&format!("{scheme}://{address}")).ok()
     }
 
     /// Whether the address is on this machine only.
@@ -89,6 +90,11 @@ impl PublicUrl {
     /// Whether it is `https`, so that cookies are `Secure` and carry their prefixes.
     pub(crate) fn is_https(&self) -> bool {
         self.0.scheme() == "https"
+    }
+
+    /// The host, an address of IPv6 in brackets.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.0.host_str()
     }
 
     /// The host when it is a name, for the sender of mails.

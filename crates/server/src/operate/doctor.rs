@@ -12,7 +12,7 @@ use super::say;
 use super::table::Rows;
 use crate::app::App;
 use crate::cli::Output;
-use crate::config::Settings;
+use crate::config::{PublicUrl, Settings};
 use crate::data::Data;
 use crate::exit::StartError;
 
@@ -103,6 +103,7 @@ async fn examine(settings: &Settings, report: &mut Report) {
     );
     report.add("keys", Verdict::Ok, "can be read, and are their owner's only");
     places(settings, report);
+    certificate(settings, report).await;
     let pool = data.pool.clone();
     let app = match App::new(settings.clone(), data, settings.listen, Arc::new(SystemClock)).await {
         Ok(app) => app,
@@ -148,6 +149,24 @@ fn places(settings: &Settings, report: &mut Report) {
             };
             report.add("places", verdict, detail);
         }
+    }
+}
+
+/// Of the listener.
+async fn certificate(settings: &Settings, report: &mut Report) {
+    const WHAT: &str = "TLS";
+    let Some(certificate) = settings.certificate() else { return };
+    let pair = match certificate.read().await {
+        Ok(pair) => pair,
+        Err(error) => return report.add(WHAT, Verdict::Error, error.to_string()),
+    };
+    let url = settings.public_url.clone().or_else(|| PublicUrl::of_listener(settings.listen, true));
+    let concerns = pair.concerns(url.as_ref().and_then(PublicUrl::host), SystemClock.now());
+    if concerns.is_empty() {
+        report.add(WHAT, Verdict::Ok, "certificate and key can be read, belong together, and are of today");
+    }
+    for concern in concerns {
+        report.add(WHAT, Verdict::Warning, concern);
     }
 }
 

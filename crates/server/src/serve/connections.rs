@@ -4,49 +4,202 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
+
+use super::activity::{Activity, Watched};
+use super::places::Places;
+use super::progress::Progress;
+use super::tls::Tls;
 
 /// A client that has not sent the head of a request within this time, the first or another one, is hung up on. Each connection holds one of
 /// the process's descriptors, so that a few silent clients could keep out everybody else.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that takes nothing of an answer for this long is hung up on.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection without a request for less than this makes no room for others: its request may be on the way.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a connection of HTTP/2, which has no such limits of its own, is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Without descriptors no connection can be taken; one is free again as soon as another ends.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Requests at once on one connection of HTTP/2.
+const STREAMS: u32 = 100;
+/// What a client may send of a request's body before it is read. No body is longer.
+const WINDOW: u32 = 64 * 1024;
 
-/// Serves every connection until `end`, and then takes no more. Those that are still open are in what is returned.
-pub(super) async fn serve<S>(listener: TcpListener, service: S, end: impl Future<Output = ()>) -> GracefulShutdown
+/// The connections that are open. They go on while nobody ends them.
+#[derive(Debug)]
+pub(super) struct Open(watch::Sender<bool>);
+
+impl Open {
+    /// Lets the requests under way end, and waits for it.
+    pub(super) async fn shutdown(self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
+
+/// Serves so many connections until `end`, and then takes no more. Those that are still open are in what is returned.
+///
+/// # Behaviour
+/// One more than `most` is taken, and waits until the idlest one has made room; the others wait in the queue of the operating system.
+pub(super) async fn serve<S>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    most: usize,
+    service: S,
+    end: impl Future<Output = ()>,
+) -> Open
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let open = GracefulShutdown::new();
+    let open = Open(watch::Sender::new(false));
+    let places = Places::new(most, PATIENCE);
     let mut end = pin!(end);
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = accept(&listener) => accepted,
+        let (stream, peer, place) = tokio::select! {
+            taken = async { let (stream, peer) = accept(&listener).await; (stream, peer, places.take().await) } => taken,
             () = &mut end => return open,
         };
-        let service = service.clone().map_request(move |request: http::Request<Incoming>| of_peer(request, peer));
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = open.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+        let connection = Connection {
+            service: service.clone(),
+            peer,
+            activity: Activity::new(place),
+            ending: open.0.subscribe(),
+            waits: Arc::default(),
+        };
+        tokio::spawn(connection.run(stream, tls.clone()));
     }
+}
+
+/// One that is open.
+struct Connection<S> {
+    service: S,
+    peer: SocketAddr,
+    activity: Activity,
+    ending: watch::Receiver<bool>,
+    /// Whether a write waits for the client.
+    waits: Arc<AtomicBool>,
+}
+
+impl<S> Connection<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    async fn run(mut self, stream: TcpStream, tls: Option<Tls>) {
+        // An answer is written in one piece, which need not wait for another. Without it, it only comes a little later.
+        let _ = stream.set_nodelay(true);
+        let stream = Progress::new(stream, WRITE_TIMEOUT);
+        self.waits = stream.waits();
+        let Some(tls) = tls else { return self.http1(stream).await };
+        let greeted = tokio::select! {
+            greeted = tls.greet(stream) => greeted,
+            () = self.activity.is_needed() => return,
+            _ = self.ending.wait_for(|ending| *ending) => return,
+        };
+        match greeted {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream).await,
+            Ok(stream) => self.http1(stream).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
+    }
+
+    async fn http1(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let (inner, peer, activity) = (self.service, self.peer, self.activity.clone());
+        let service = service_fn(move |request| answer(&inner, peer, &activity, request));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        last(connection, &self.activity, &self.waits, &mut self.ending, std::future::pending()).await;
+    }
+
+    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(4 * WINDOW);
+        let (inner, peer, activity) = (self.service, self.peer, self.activity.clone());
+        let service = service_fn(move |request| answer(&inner, peer, &activity, request));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let over = async {
+            while !self.activity.is_over(HEAD_TIMEOUT) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        last(connection, &self.activity, &self.waits, &mut self.ending, over).await;
+    }
+}
+
+/// Sees a connection to its end: its own, the service's, or that of the patience with its client.
+async fn last<C>(
+    connection: C,
+    activity: &Activity,
+    waits: &AtomicBool,
+    ending: &mut watch::Receiver<bool>,
+    over: impl Future<Output = ()>,
+) where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let (mut connection, mut over) = (pin!(connection), pin!(over));
+    let mut is_last_request = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            _ = ending.wait_for(|ending| *ending), if !is_last_request => {}
+            () = activity.is_needed() => {
+                // Nothing is cut off: what was answered has been written.
+                if activity.is_idle() && !waits.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            () = &mut over => {
+                tracing::debug!("a client neither asked nor took an answer, and was hung up on");
+                return;
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        is_last_request = true;
+    }
+}
+
+/// Answers a request, and knows until when the client has the answer.
+fn answer<S>(
+    service: &S,
+    peer: SocketAddr,
+    activity: &Activity,
+    request: http::Request<Incoming>,
+) -> impl Future<Output = Result<http::Response<Watched>, Infallible>> + Send + use<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let work = activity.begin();
+    let answered = service.clone().oneshot(of_peer(request, peer));
+    async move { Ok(answered.await?.map(|body| Watched::new(body, work))) }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -74,3 +227,7 @@ fn of_peer(request: http::Request<Incoming>, peer: SocketAddr) -> Request {
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }
+
+#[cfg(test)]
+#[path = "connections_tests.rs"]
+mod tests;

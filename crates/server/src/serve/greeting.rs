@@ -15,10 +15,18 @@ pub(super) fn warn(app: &App, address: SocketAddr) {
             tracing::warn!(%address, "listening beyond this machine while public_url is http: others can read along");
         }
     }
-    if app.public_url().is_https() && app.settings().http.trusted_proxies.is_empty() {
+    if app.public_url().is_https()
+        && app.settings().certificate().is_none()
+        && app.settings().http.trusted_proxies.is_empty()
+    {
         tracing::warn!(
             "public_url is https and http.trusted_proxies is empty: whoever ends TLS before this server is taken for the client, so \
              that all users share one address in lists, mails and locks"
+        );
+    }
+    if app.settings().metrics.enabled && app.settings().certificate().is_some() && !app.is_local() {
+        tracing::warn!(
+            "metrics.enabled is true and no proxy stands before this server: whoever reaches it reads GET /metrics"
         );
     }
     if !app.settings().rate_limits.enabled && !app.is_local() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use metrics_exporter_prometheus::PrometheusRecorder;
 use session_manager::audit_db::{AuditTable, ChainKey, ChainTable};
-use session_manager::backend_jwt::{JwtBackend, SigningKey};
+use session_manager::backend_jwt::JwtBackend;
 use session_manager::factory::{self, Config, Resources, Sink};
 use session_manager::storage::OnLimit;
 use session_manager::storage_sqlx::{EpochTable, FeedTable, OnceTable, SessionTable};
@@ -16,7 +16,7 @@ use super::claims::RoleClaim;
 use crate::accounts::Accounts;
 use crate::config::{self, AuditSink, Backend, SessionStorageKind, Settings, VerificationMode};
 use crate::data::Data;
-use crate::keys::Keys;
+use crate::keys::{Keys, LiveKeys};
 
 /// The issuer without a configured `public_url`. The port of such a server may be another one at each start, and its tokens outlive it.
 const LOCAL_ISSUER: &str = "http://localhost";
@@ -77,7 +77,8 @@ pub(super) fn bare_config(settings: &Settings) -> Config {
 
 /// The handles for [`bare_config`].
 pub(super) fn bare_resources(keys: &Keys) -> Result<Resources> {
-    Ok(Resources::new().refresh_keys(ring(keys)?))
+    // No token is made, or checked.
+    Ok(Resources::new().refresh_keys(KeyRing::new(TokenKey::from_secret(keys.root_secret())?)))
 }
 
 const fn sink(sink: AuditSink) -> Sink {
@@ -92,22 +93,20 @@ const fn sink(sink: AuditSink) -> Sink {
 pub(super) fn resources(
     settings: &Settings,
     data: &Data,
-    accounts: &Accounts,
+    (accounts, keys): (&Accounts, &LiveKeys),
     clock: Arc<dyn Clock>,
     recorder: Option<Arc<PrometheusRecorder>>,
 ) -> Result<Resources> {
-    let keys = &data.keys;
-    let mut resources = Resources::new().clock(clock).refresh_keys(ring(keys)?);
+    let mut resources = Resources::new().clock(clock).refresh_keys(keys.clone());
     if settings.backend == Backend::Jwt {
-        let signing = SigningKey::ed25519_from_pkcs8(keys.access_key_pkcs8())?;
-        let backend = JwtBackend::builder(signing, ReferenceTokens::new(Arc::new(ring(keys)?)));
+        let backend = JwtBackend::with_keys(keys.access(), ReferenceTokens::new(Arc::new(keys.clone())));
         resources = resources.jwt(backend.claims(RoleClaim(accounts.clone())));
     }
     if settings.audit.sinks.contains(&AuditSink::Db) {
         resources = resources
             .audit_database(data.pool.clone())
             .audit_table(audit_table())
-            .audit_key(ChainKey::new(audit_secret(keys).as_ref())?);
+            .audit_key(ChainKey::new(audit_secret(&data.keys).as_ref())?);
     }
     if let Some(recorder) = recorder {
         resources = resources.metrics_recorder(recorder);
@@ -115,13 +114,9 @@ pub(super) fn resources(
     Ok(resources)
 }
 
-fn ring(keys: &Keys) -> Result<KeyRing> {
-    Ok(KeyRing::new(TokenKey::from_secret(keys.refresh_secret())?))
-}
-
 /// What the chain of the audit trail is made with: another secret than the tokens', from the same file.
 fn audit_secret(keys: &Keys) -> hmac::Tag {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, keys.refresh_secret()), b"session-manager-server/audit-chain/1")
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, keys.root_secret()), b"session-manager-server/audit-chain/1")
 }
 
 /// The mapping of `migrations/0002_sessions.sql`.
