@@ -21,6 +21,7 @@ mod passwords;
 mod problem;
 mod providers;
 mod random;
+mod readiness;
 mod routes;
 mod serve;
 mod sessions;
