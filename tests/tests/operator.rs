@@ -172,6 +172,34 @@ fn sessions_move_to_another_storage() {
     assert!(status == Some(2) && text.contains("--to"), "{text}");
 }
 
+/// An interrupted copy goes on at its place, and then looks once more at what it had copied before.
+#[test]
+fn a_copy_that_goes_on_sees_what_changed_before_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let redis = Redis::start().unwrap();
+    let server = Server::start(&data, &[]);
+    let client = registered(&server);
+    let (early, late) = (client.login(EMAIL, PASSWORD), client.login(EMAIL, PASSWORD));
+    let to = format!("redis={}", redis.url());
+    let migrate = ["migrate", "storage", "--from", "sqlx", "--to", to.as_str()];
+    assert!(said(&data, &migrate).contains("2 read, 2 written"));
+    // The place is behind both, and the first of them ends.
+    client.call("DELETE", &format!("/auth/sessions/{}", early.session), &late.access).expect(200);
+    let place = json!({"from": "sqlx=", "to": to, "cursor": late.session});
+    std::fs::write(data.join("migration.json"), place.to_string()).unwrap();
+    assert_eq!(server.stop(), Some(0));
+    let text = said(&data, &migrate);
+    assert!(text.contains("going on where the last copy was interrupted") && text.contains("2 read"), "{text}");
+    assert!(!data.join("migration.json").exists());
+
+    let url = format!("sessions.url={}", redis.url());
+    let server = Server::start(&data, &["--set", "sessions.storage=redis", "--set", &url]);
+    let client = server.client("Phone/1.0");
+    client.get("/auth/me", &early.access).expect_problem(401, ":revoked");
+    client.get("/auth/me", &late.access).expect(200);
+}
+
 #[test]
 fn the_doctor_sees_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
 //! Every command that a newcomer is shown is run as it stands, against the real server: only its address is another one.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,6 +11,10 @@ use session_manager_tests::shown::{self, Block};
 
 /// Where a server listens that was told nothing else.
 const SHOWN: &str = "http://127.0.0.1:8080";
+/// Where the pages say that the service is, and the provider of one of them.
+const PUBLIC: &str = "https://accounts.example.org";
+const PROVIDER: &str = "https://acme.example";
+const PASSWORD: &str = "Correct-Horse-7-Battery";
 const RUN: &str = "cargo run -p session-manager-server\n";
 
 struct Scene {
@@ -128,9 +134,129 @@ fn the_api_flow_of_sessions() {
     assert_eq!(status, "401");
 }
 
+/// A server with Alice, who is the administrator, and another account where there is a name for it, which is signed in.
+fn with_accounts(arguments: &[&str], others: &[&str]) -> Scene {
+    let scene = Scene::new(arguments);
+    for (name, agent) in [("Alice", "Phone/1.0")].into_iter().chain(others.iter().map(|name| (*name, "Phone/1.0"))) {
+        let (client, email) = (scene.server.client(agent), format!("{}@example.com", name.to_lowercase()));
+        let body = json!({"email": email, "password": PASSWORD, "name": name});
+        client.post("/auth/register", body).expect(201);
+        client.post("/auth/verify-email", json!({"token": scene.server.mailed_token("/verify-email")})).expect(200);
+        if name != "Alice" {
+            let body = json!({"email": email, "password": PASSWORD, "device_name": "Phone"});
+            client.post("/auth/login", body).expect(200);
+        }
+    }
+    scene
+}
+
+/// Runs a page and compares what its commands wrote with what it shows. `changes` are what is another text than shown.
+fn as_shown(scene: &Scene, page: &str, changes: &[(&str, &str)]) {
+    let here = format!("http://{}", scene.server.address());
+    let mut text = read(&format!("docs/api-flows/{page}"));
+    assert!(text.contains(PUBLIC));
+    for (shown, instead) in [(PUBLIC, here.as_str())].iter().chain(changes) {
+        assert!(text.contains(shown), "{shown}");
+        text = text.replace(shown, instead);
+    }
+    let steps = shown::steps(&text);
+    let blocks: Vec<_> = steps.iter().map(|step| step.block.text.clone()).collect();
+    let said = scene.run(&blocks);
+    assert!(steps.iter().any(|step| step.answer.is_some()));
+    for (step, said) in steps.iter().zip(&said) {
+        let difference = shown::difference(step.answer.as_deref().unwrap_or_default(), said);
+        assert_eq!(difference, None, "{page}, {}:\n{}", step.block.heading, step.block.text);
+    }
+}
+
+#[test]
+fn the_api_flow_of_a_refresh() {
+    let scene = with_accounts(&["--set", "policy.refresh_grace=3s"], &[]);
+    as_shown(&scene, "refresh.md", &[("\nsleep 11\n", "\nsleep 4\n")]);
+}
+
+#[test]
+fn the_api_flow_of_new_passwords() {
+    as_shown(&with_accounts(&[], &[]), "passwords.md", &[]);
+}
+
+#[test]
+fn the_api_flow_of_managing_sessions() {
+    as_shown(&with_accounts(&[], &[]), "session-management.md", &[]);
+}
+
+#[test]
+fn the_api_flow_of_token_rotation() {
+    as_shown(&with_accounts(&[], &[]), "token-rotation.md", &[]);
+}
+
+#[test]
+fn the_api_flow_of_administration() {
+    as_shown(&with_accounts(&["--set", "audit.sinks=db"], &["Bob"]), "administration.md", &[]);
+}
+
+/// A provider that takes any code and any refresh token. It ends with the test's process.
+fn provider() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let serve = move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut first, mut length) = (String::new(), 0);
+            reader.read_line(&mut first).unwrap();
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if line.trim().is_empty() {
+                    break;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut form = vec![0; length];
+            reader.read_exact(&mut form).unwrap();
+            let tokens =
+                r#"{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600,"scope":"read"}"#;
+            let body = if first.starts_with("POST /token ") { tokens } else { "" };
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    };
+    std::thread::spawn(serve);
+    address
+}
+
+#[test]
+fn the_api_flow_of_providers() {
+    let provider = provider();
+    let page = read("docs/api-flows/providers.md");
+    let config = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.toml");
+    std::fs::write(&file, config.replace(PROVIDER, &provider)).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let scene = with_accounts(&["--config", file.to_str().unwrap()], &[]);
+    as_shown(&scene, "providers.md", &[(PROVIDER, &provider)]);
+}
+
 #[test]
 fn no_page_of_the_api_flows_is_left_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api-flows");
-    let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["login-list-revoke-logout.md"], "a page that is not run above");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    let run = [
+        "administration.md",
+        // A table, which names the tests of its lines.
+        "compatibility.md",
+        "login-list-revoke-logout.md",
+        "passwords.md",
+        "providers.md",
+        "refresh.md",
+        "session-management.md",
+        "token-rotation.md",
+    ];
+    assert_eq!(names, run, "a page that is not run above");
 }

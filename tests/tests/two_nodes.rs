@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use std::cell::RefCell;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
@@ -138,6 +139,26 @@ fn limited_as_one(settings: &[String]) {
     assert!(steps >= 6, "{left:?}");
 }
 
+/// A mailbox gets as many letters from all nodes together as from one.
+fn mails_as_one(settings: &[String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let nodes = [start(&data, settings), start(&data, settings)];
+    let clients = [nodes[0].client("Phone/1.0"), nodes[1].client("Laptop/2.0")];
+    // An hour may begin meanwhile, but not in the middle of a minute.
+    let answer = clients[0].send("GET", "/api/v1/provider-types", None, None);
+    let left: u64 = answer.header("x-ratelimit-reset").unwrap().parse().unwrap();
+    if left < 15 {
+        thread::sleep(Duration::from_secs(left));
+    }
+    for index in 0..8 {
+        let body = json!({"email": EMAIL, "password": PASSWORD, "name": "Ann"});
+        clients[index % 2].post("/auth/register", body).expect(201);
+    }
+    let names = std::fs::read_dir(data.join("mail")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().ends_with(".eml")).count(), 5);
+}
+
 fn settings(list: &[&str]) -> Vec<String> {
     list.iter().map(|setting| (*setting).to_owned()).collect()
 }
@@ -183,7 +204,9 @@ fn on_a_redis_cluster() {
 #[test]
 fn limits_are_one_for_all_nodes_where_there_is_redis() {
     let server = Redis::start().unwrap();
-    limited_as_one(&[format!("sessions.url={}", server.url()), "sessions.storage=redis".to_owned()]);
+    let settings = [format!("sessions.url={}", server.url()), "sessions.storage=redis".to_owned()];
+    limited_as_one(&settings);
+    mails_as_one(&settings);
     let cluster = RedisCluster::start().unwrap();
     let url = format!("sessions.url={}", cluster.urls().join(","));
     limited_as_one(&[url, "sessions.storage=redis-cluster".to_owned()]);
@@ -253,6 +276,50 @@ fn through_a_failover_of_sentinel() {
     laptop.login(EMAIL, PASSWORD);
 }
 
+/// What Redis, or a Sentinel, says to a command.
+fn told(port: u16, command: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+/// The old primary lives and keeps its connections. Whoever writes to it hears that it is a replica now.
+#[test]
+fn a_primary_that_became_a_replica_is_let_go() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let name = RedisSentinel::SERVICE;
+    let urls: Vec<_> = servers.sentinel_urls().iter().map(|url| format!("{url}?service={name}")).collect();
+    let settings = [
+        format!("sessions.url={}", urls.join(",")),
+        "sessions.storage=redis-sentinel".to_owned(),
+        "rate_limits.enabled=false".to_owned(),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(&folder.path().join("data"), &settings);
+    let (phone, _) = registered(&server, &server);
+    let before = phone.login(EMAIL, PASSWORD);
+
+    let old = servers.primary().unwrap();
+    let [old, new] = [old, 1 - old].map(|node| servers.nodes()[node].port());
+    let sentinels: Vec<_> = servers.sentinels().iter().map(|sentinel| sentinel.port()).collect();
+    for sentinel in &sentinels {
+        assert_eq!(told(*sentinel, &format!("SENTINEL REMOVE {name}")), "+OK");
+    }
+    assert_eq!(told(new, "REPLICAOF NO ONE"), "+OK");
+    assert_eq!(told(old, &format!("REPLICAOF 127.0.0.1 {new}")), "+OK");
+    for sentinel in &sentinels {
+        assert_eq!(told(*sentinel, &format!("SENTINEL MONITOR {name} 127.0.0.1 {new} 2")), "+OK");
+    }
+    assert!(told(old, "SET a b").starts_with("-READONLY"));
+    let body = json!({"email": EMAIL, "password": PASSWORD});
+    let first = phone.post("/auth/login", body.clone());
+    assert!([200, 503].contains(&first.status), "{}", first.text);
+    wait_until("it writes to the new primary", PATIENCE, || phone.post("/auth/login", body.clone()).status == 200);
+    phone.get("/auth/me", &before.access).expect(200);
+}
+
 /// 503 with `Retry-After` while the storage is away, never 401; not ready; and recovery without a restart.
 fn away_and_back(settings: &[String], leave: impl FnOnce(), come_back: impl FnOnce()) {
     let folder = tempfile::tempdir().unwrap();
@@ -262,6 +329,8 @@ fn away_and_back(settings: &[String], leave: impl FnOnce(), come_back: impl FnOn
     assert_eq!(phone.send("GET", "/ready", None, None).status, 200);
 
     leave();
+    // What was found a moment ago is told for a second.
+    wait_until("it is not ready", Duration::from_secs(15), || phone.send("GET", "/ready", None, None).status == 503);
     let refresh = json!({"refresh_token": tokens.refresh});
     for (method, path, body) in
         [("GET", "/api/v1/auth/me", None), ("POST", "/api/v1/auth/refresh", Some(&refresh)), ("GET", "/ready", None)]

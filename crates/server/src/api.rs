@@ -28,7 +28,7 @@ use session_manager_http::ProblemType;
 use session_manager_middleware_axum::{RequestSession, RequireSession};
 
 use crate::app::App;
-use crate::limits::{Budget, Limit, Meter, Rate, Scope, limited, limited_on_success};
+use crate::limits::{Budget, Limit, Meter, Rate, limited};
 use crate::problem::Rejection;
 
 use description::Description;
@@ -65,7 +65,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
@@ -253,12 +253,6 @@ fn mount(endpoints: Vec<Endpoint>, app: &App) -> Router<App> {
     endpoints.into_iter().fold(Router::new(), |router, row| {
         let meter = row.meter(app);
         let handler = (row.handler)(row.verb.filter());
-        let handler = match &meter {
-            Some(meter) if meter.scope() == Some(Scope::Global) => {
-                handler.route_layer(from_fn_with_state(meter.clone(), limited_on_success))
-            }
-            _ => handler,
-        };
         let handler = match row.who {
             Who::Public => handler,
             Who::Authenticated => handler.route_layer(RequireSession::new()),

@@ -15,10 +15,12 @@ use crate::exit::{StartError, reason};
 use crate::files;
 use crate::flows::SuspicionMails;
 use crate::keys::{LiveKeys, Overlap};
-use crate::limits::Limiter;
+use crate::limits::{Letters, Limiter};
 use crate::mail::{Mailer, Outbox};
 use crate::passwords::Passwords;
+use crate::problem::Rejection;
 use crate::providers::Providers;
+use crate::readiness::Readiness;
 use crate::sessions::{Sessions, Wiring};
 use crate::streams::Streams;
 
@@ -47,8 +49,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// None while rate limits are switched off.
     limiter: Option<Arc<Limiter>>,
+    /// None as well.
+    letters: Option<Letters>,
     background: Background,
     streams: Streams,
+    readiness: Readiness<Result<(), Rejection>>,
     data: Data,
 }
 
@@ -66,7 +71,13 @@ impl App {
         let passwords = Passwords::new(parallel).await.map_err(|error| {
             StartError::environment("passwords cannot be hashed", error.to_string(), "Check memory and randomness.")
         })?;
+        let limiter = settings.rate_limits.enabled.then(|| Arc::new(Limiter::new(Arc::clone(&clock))));
+        let letters = limiter.clone().map(|limiter| Letters::new(limiter, data.keys.root_secret()));
         let mailer = mailer(&settings, &data, &public_url, &clock)?;
+        let mailer = match &letters {
+            Some(letters) => mailer.within(letters.clone()),
+            None => mailer,
+        };
         let local = serves_this_machine_only(address, &public_url);
         let admins = AdminRule::new(settings.admin.email.clone(), local);
         let accounts = Accounts::new(data.pool.clone(), passwords, mailer.clone(), admins);
@@ -83,7 +94,10 @@ impl App {
             observer: Arc::new(mails),
         };
         let sessions = Sessions::new(&settings, &public_url, &data, wiring).await?;
-        let limiter = settings.rate_limits.enabled.then(|| limiter(&sessions, &clock));
+        // Counting in the sessions' Redis, where there is one, and else in this process.
+        if let (Some(limiter), Some(counters)) = (&limiter, sessions.counters()) {
+            limiter.share(Arc::clone(counters));
+        }
         let devices = DeviceKey::new(data.keys.root_secret());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -96,8 +110,10 @@ impl App {
                 providers,
                 devices,
                 mailer,
+                readiness: Readiness::new(Arc::clone(&clock)),
                 clock,
                 limiter,
+                letters,
                 background,
                 streams: Streams::default(),
                 data,
@@ -158,6 +174,16 @@ impl App {
     /// What counts requests; none while rate limits are switched off.
     pub(crate) fn limiter(&self) -> Option<Arc<Limiter>> {
         self.inner.limiter.clone()
+    }
+
+    /// What counts letters; none while rate limits are switched off.
+    pub(crate) fn letters(&self) -> Option<&Letters> {
+        self.inner.letters.as_ref()
+    }
+
+    /// Whether the service can do its work.
+    pub(crate) fn readiness(&self) -> &Readiness<Result<(), Rejection>> {
+        &self.inner.readiness
     }
 
     /// Work that goes on after the answer and is waited for at the end.
@@ -259,15 +285,6 @@ fn mailer(
         StartError::config("`mail.url` cannot be used", why, "Write it like smtps://user:password@host.")
     })?;
     Ok(Mailer::over(public_url.clone(), outbox, settings.mail.from.clone()))
-}
-
-/// Counting in the sessions' Redis, where there is one, and else in this process.
-fn limiter(sessions: &Sessions, clock: &Arc<dyn Clock>) -> Arc<Limiter> {
-    let limiter = Limiter::new(Arc::clone(clock));
-    Arc::new(match sessions.counters() {
-        Some(counters) => limiter.sharing(Arc::clone(counters)),
-        None => limiter,
-    })
 }
 
 /// Listening on loopback alone does not say so: a proxy on this machine brings in strangers, and `public_url` is how it becomes known.

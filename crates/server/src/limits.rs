@@ -4,13 +4,14 @@
 //! use up another's budget. Requests whose credential does not verify share [`UNVERIFIED`], by address, over all endpoints together.
 
 mod counters;
+mod letters;
 mod limit;
 mod meter;
 mod redis;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response};
@@ -19,13 +20,14 @@ use session_manager_http::Problem;
 
 use crate::problem::Rejection;
 
+pub(crate) use letters::Letters;
 pub(crate) use limit::{Bound, Limit, Rate, Scope};
-pub(crate) use meter::{Meter, SessionMeter, limited, limited_on_success};
+pub(crate) use meter::{Meter, SessionMeter, limited};
 
 pub(crate) use counters::Counters;
 pub(crate) use redis::RedisCounters;
 
-use counters::{CounterName, MemoryCounters};
+use counters::{Counted, CounterName, CountersDown, MemoryCounters};
 
 /// What an address may ask for with credentials that do not verify, or with none where one is needed. Generous, since a whole office may
 /// share an address and every expired token is one; 300 guesses a minute at a key of 256 bits lead nowhere. Whoever shows a good credential is
@@ -49,12 +51,10 @@ pub(crate) const HEADERS: [(&str, &str); 3] = [
 pub(crate) struct Limiter {
     clock: Arc<dyn Clock>,
     /// Counters that several servers share. Without them each counts for itself.
-    shared: Option<Arc<dyn Counters>>,
+    shared: OnceLock<Arc<dyn Counters>>,
     memory: MemoryCounters,
     /// How often the shared counters could not be asked.
     outages: AtomicU64,
-    /// What is limited for everybody together is done one after the other, so that only what succeeded has to count.
-    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 /// The limit of one route, wherever it is called from.
@@ -75,6 +75,8 @@ pub(crate) enum Subject {
     Address(IpAddr),
     User(UserId),
     Session(SessionId),
+    /// Whoever reads a mail address, of which only a keyed hash is known here.
+    Mailbox(String),
     Everybody,
 }
 
@@ -92,19 +94,12 @@ pub(crate) struct Standing {
 impl Limiter {
     /// A limiter by this clock.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            shared: None,
-            memory: MemoryCounters::new(),
-            outages: AtomicU64::new(0),
-            one_at_a_time: tokio::sync::Mutex::new(()),
-        }
+        Self { clock, shared: OnceLock::new(), memory: MemoryCounters::new(), outages: AtomicU64::new(0) }
     }
 
-    /// With counters that several servers share.
-    pub(crate) fn sharing(mut self, counters: Arc<dyn Counters>) -> Self {
-        self.shared = Some(counters);
-        self
+    /// From now on with counters that several servers share. Those that are set first stay.
+    pub(crate) fn share(&self, counters: Arc<dyn Counters>) {
+        let _ = self.shared.set(counters);
     }
 
     /// How often the shared counters could not be asked.
@@ -119,33 +114,43 @@ impl Limiter {
     /// None where that cannot be told: while the shared counters are out of reach the request goes on uncounted, but for a limit that is
     /// [`kept`](Limit::kept), which is then counted in this process.
     async fn count(&self, budget: &Budget, subject: &Subject, cost: u32) -> Option<Standing> {
-        let window = self.window(budget.bound);
-        let whose = subject.to_string();
-        let name = CounterName {
-            route: &budget.route,
-            whose: &whose,
-            window: window.number,
-            length: budget.bound.rate.window(),
-            most: budget.bound.rate.most(),
-        };
-        let counted = match &self.shared {
-            None => self.memory.count_now(&name, cost),
+        Some(self.spend(budget, subject, cost).await?.standing)
+    }
+
+    /// As [`count`](Self::count), for what can be [given back](Self::give_back).
+    async fn spend(&self, budget: &Budget, subject: &Subject, cost: u32) -> Option<Spent> {
+        let (window, whose) = (self.window(budget.bound), subject.to_string());
+        let name = budget.counter(&whose, window.number);
+        let (counted, in_memory) = match self.shared.get() {
+            None => (self.memory.count_now(&name, cost), true),
             Some(shared) => match shared.count(&name, cost).await {
-                Ok(counted) => Ok(counted),
                 Err(error) if budget.kept => {
                     self.note_outage(&error);
-                    self.memory.count_now(&name, cost)
+                    (self.memory.count_now(&name, cost), true)
                 }
-                Err(error) => Err(error),
+                counted => (counted, false),
             },
         };
+        let standing = self.standing(budget, window.left, counted)?;
+        Some(Spent { standing, window: window.number, in_memory })
+    }
+
+    /// Takes one off again that was admitted, where it was counted: what it was spent for has not happened. Returns where the client stands then.
+    async fn give_back(&self, budget: &Budget, subject: &Subject, spent: &Spent) -> Option<Standing> {
+        let whose = subject.to_string();
+        let name = budget.counter(&whose, spent.window);
+        let counted = match self.shared.get().filter(|_| !spent.in_memory) {
+            None => self.memory.give_back_now(&name),
+            Some(shared) => shared.give_back(&name).await,
+        };
+        self.standing(budget, spent.standing.reset, counted)
+    }
+
+    fn standing(&self, budget: &Budget, reset: Duration, counted: Result<Counted, CountersDown>) -> Option<Standing> {
         match counted {
-            Ok(counted) => Some(Standing {
-                limit: name.most,
-                remaining: counted.remaining,
-                reset: window.left,
-                admitted: counted.admitted,
-            }),
+            Ok(Counted { admitted, remaining }) => {
+                Some(Standing { limit: budget.bound.rate.most(), remaining, reset, admitted })
+            }
             Err(error) => {
                 self.note_outage(&error);
                 None
@@ -153,7 +158,7 @@ impl Limiter {
         }
     }
 
-    fn note_outage(&self, error: &counters::CountersDown) {
+    fn note_outage(&self, error: &CountersDown) {
         let outages = self.outages.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         // The first, the second, the fourth, …: an outage must not fill the log as well.
         if outages.is_power_of_two() {
@@ -166,6 +171,14 @@ impl Limiter {
         let length = u64::try_from(bound.rate.window().as_millis()).unwrap_or(u64::MAX).max(1);
         Window { number: now / length, left: Duration::from_millis(length - now % length) }
     }
+}
+
+/// What was counted, and where.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    standing: Standing,
+    window: u64,
+    in_memory: bool,
 }
 
 /// A stretch of time in which requests are counted together.
@@ -185,6 +198,11 @@ impl Budget {
     fn unverified(template: String) -> Self {
         // Guessing is what it is there against, so that it is kept in any case.
         Self { route: UNVERIFIED_ROUTE.to_owned(), template, bound: UNVERIFIED, kept: true }
+    }
+
+    fn counter<'a>(&'a self, whose: &'a str, window: u64) -> CounterName<'a> {
+        let rate = self.bound.rate;
+        CounterName { route: &self.route, whose, window, length: rate.window(), most: rate.most() }
     }
 }
 
@@ -206,6 +224,7 @@ impl std::fmt::Display for Subject {
             Self::Address(address) => write!(f, "ip {address}"),
             Self::User(user) => write!(f, "user {}", user.as_str()),
             Self::Session(session) => write!(f, "session {session}"),
+            Self::Mailbox(hash) => write!(f, "mailbox {hash}"),
             Self::Everybody => f.write_str("everybody"),
         }
     }

@@ -19,7 +19,7 @@ fn recipient(name: &str) -> Recipient {
 async fn spool(name: &str, letter: &Letter<'_>, url: &str) -> (tempfile::TempDir, PathBuf, String) {
     let folder = tempfile::tempdir().unwrap();
     let mailer = Mailer::new(folder.path().to_owned(), PublicUrl::parse(url).unwrap());
-    let path = mailer.send(&recipient(name), letter, now()).await.unwrap();
+    let path = mailer.send(&recipient(name), letter, now()).await.unwrap().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     (folder, path, text)
 }
@@ -128,7 +128,7 @@ async fn files_sort_by_time_and_are_the_owners_only() {
     let mut sent = Vec::new();
     for millis in [1, 2, 1000, 60_000, 86_400_000] {
         let now = now() + chrono::TimeDelta::milliseconds(millis);
-        sent.push(mailer.send(&recipient("Ann"), &Letter::PasswordChanged, now).await.unwrap());
+        sent.push(mailer.send(&recipient("Ann"), &Letter::PasswordChanged, now).await.unwrap().unwrap());
     }
     assert!(sent.is_sorted(), "{sent:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), sent.len(), "no temporary file stays");
@@ -152,5 +152,41 @@ fn no_letter_shows_its_token_in_the_log_line() {
     for letter in [verify(false), Letter::Reset { token: TOKEN }, Letter::EmailChange { token: TOKEN }] {
         assert!(!letter.subject().contains(TOKEN) && !letter.slug().contains(TOKEN));
         assert!(!format!("{letter:?}").contains(TOKEN), "{letter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_is_withheld_leaves_as_much_of_nothing() {
+    use std::sync::Arc;
+
+    use crate::limits::Limiter;
+    use session_manager_core::ManualClock;
+
+    let folder = tempfile::tempdir().unwrap();
+    let letters = || Letters::new(Arc::new(Limiter::new(Arc::new(ManualClock::default()))), b"secret");
+    let url = || PublicUrl::parse("http://localhost:1").unwrap();
+    let outbox = folder.path().join("outbox");
+    files::make_folder(&outbox).unwrap();
+    let smtp = serde_json::from_str("\"smtp://127.0.0.1:9\"").unwrap();
+    let over = Outbox::new(outbox.clone(), &smtp, Arc::new(ManualClock::default())).unwrap();
+    let spool = folder.path().join("mail");
+    files::make_folder(&spool).unwrap();
+    for (mailer, folder) in [(Mailer::new(spool.clone(), url()), &spool), (Mailer::over(url(), over, None), &outbox)] {
+        let mailer = mailer.within(letters());
+        let mut last = 0;
+        for _ in 0..5 {
+            let sent = mailer.send(&recipient("Ann"), &verify(false), now()).await.unwrap().unwrap();
+            last = std::fs::metadata(sent).unwrap().len();
+        }
+        for _ in 0..3 {
+            assert_eq!(mailer.send(&recipient("Ann"), &verify(false), now()).await.unwrap(), None);
+        }
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let hidden: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+        assert_eq!(hidden, [".withheld"]);
+        let nothing = std::fs::read(folder.join(".withheld")).unwrap();
+        assert!(nothing.iter().all(|byte| *byte == b' '), "no link lies about");
+        assert_eq!(u64::try_from(nothing.len()).unwrap(), last, "it cost the same");
+        assert!(mailer.send(&recipient("Ann"), &Letter::PasswordChanged, now()).await.unwrap().is_some());
     }
 }

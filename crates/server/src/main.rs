@@ -22,6 +22,7 @@ mod passwords;
 mod problem;
 mod providers;
 mod random;
+mod readiness;
 mod routes;
 mod serve;
 mod sessions;

@@ -38,11 +38,14 @@ use session_manager_middleware_axum::OptionalSession;
 
 use crate::api::{self, Verb};
 use crate::app::App;
-use crate::limits::limited;
+use crate::limits::{Budget, Limit, Meter, Rate, limited};
 
 pub(crate) use arrival::arrived;
 pub(crate) use failure::as_page;
 pub(crate) use guard::accepts_html;
+
+/// How often a user may look at each page that reads what is stored. Nobody reads so fast, and a page that is open asks again by itself.
+const LOOKS: Limit = Limit::user(Rate::per_minute(100));
 
 /// The pages, and what they are drawn with. They stand behind the session layer.
 pub(crate) fn router(app: &App) -> Router<App> {
@@ -51,8 +54,8 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/", get(home))
         .route("/sign-in", get(sign_in::show).merge(charged(app, Post, "/auth/login", sign_in::submit)))
         .route("/register", get(register::show).merge(charged(app, Post, "/auth/register", register::submit)))
-        .route("/devices", get(devices::show))
-        .route(live::PATH, get(live::events))
+        .route("/devices", watched(app, "/devices", devices::show))
+        .route(live::PATH, watched(app, live::PATH, live::events))
         .route("/devices/{id}/end", charged(app, Delete, "/auth/sessions/{session_id}", devices::end_one))
         .route("/devices/end-others", charged(app, Delete, "/auth/sessions/others/revoke", devices::end_others))
         .route("/devices/end-all", charged(app, Delete, "/auth/sessions/all/revoke", sign_out::everywhere))
@@ -61,9 +64,9 @@ pub(crate) fn router(app: &App) -> Router<App> {
             "/forgot-password",
             get(forgot_password::show).merge(charged(app, Post, "/password-resets", forgot_password::submit)),
         )
-        .route("/admin", get(admin::show))
+        .route("/admin", watched(app, "/admin", admin::show))
         .route("/admin/rotate", charged(app, Delete, "/tokens", admin::rotate))
-        .route("/admin/users/{user}", get(admin_user::show))
+        .route("/admin/users/{user}", watched(app, "/admin/users/{user}", admin_user::show))
         .route(
             "/admin/users/{user}/sessions/{id}/end",
             charged(app, Delete, "/admin/users/{user_id}/sessions/{session_id}", admin_user::end_one),
@@ -75,7 +78,12 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/docs", get(docs::show))
         .route(
             connections::PATH,
-            get(connections::show).merge(charged(app, Post, "/providers", connections::add)),
+            watched(app, connections::PATH, connections::show).merge(charged(
+                app,
+                Post,
+                "/providers",
+                connections::add,
+            )),
         )
         .route("/connections/{id}/rename", charged(app, Verb::Patch, "/providers/{id}", connections::rename))
         .route("/connections/{id}/remove", charged(app, Delete, "/providers/{id}", connections::remove))
@@ -84,10 +92,6 @@ pub(crate) fn router(app: &App) -> Router<App> {
             "/connections/{id}/disconnect",
             charged(app, Delete, "/providers/{id}/authorization", connections::disconnect),
         )
-        .route(
-            arrival::FINISH,
-            charged(app, Verb::Get, "/providers/{id}/authorization/callback", arrival::submit),
-        )
         .route_layer(middleware::from_fn(guard::first_party))
         // Outside the guard: this page tells no browser where it was, so older ones send its form with `Origin: null`. The token from the
         // mail is what counts there, and confirming an address signs nobody in.
@@ -95,22 +99,17 @@ pub(crate) fn router(app: &App) -> Router<App> {
             "/verify-email",
             get(verify_email::show).merge(charged(app, Post, "/auth/verify-email", verify_email::submit)),
         )
-        .merge(reset(app))
+        .merge(hidden(app))
         .merge(assets::router())
 }
 
-/// Whoever forgot the password may have any browser: see [`guard::first_party_or_hidden`].
-fn reset(app: &App) -> Router<App> {
+/// Forms on pages that tell nobody where they were, since there is a secret in their address. See [`guard::first_party_or_hidden`].
+fn hidden(app: &App) -> Router<App> {
+    const LINK: &str = "/password-resets/{token}";
+    let show = metered(api::meter_of(app, Verb::Get, LINK), get(reset_password::show));
     Router::new()
-        .route(
-            "/reset-password",
-            get(reset_password::show).merge(charged(
-                app,
-                Verb::Patch,
-                "/password-resets/{token}",
-                reset_password::submit,
-            )),
-        )
+        .route("/reset-password", show.merge(charged(app, Verb::Patch, LINK, reset_password::submit)))
+        .route(arrival::FINISH, charged(app, Verb::Get, "/providers/{id}/authorization/callback", arrival::submit))
         .route_layer(middleware::from_fn(guard::first_party_or_hidden))
 }
 
@@ -120,9 +119,26 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    match api::meter_of(app, verb, path) {
-        Some(meter) => post(form).route_layer(from_fn_with_state(meter, limited)),
-        None => post(form),
+    metered(api::meter_of(app, verb, path), post(form))
+}
+
+/// A page that reads what is stored, with a limit of its own: looking at it is not what the endpoints of the API do, and is done more often.
+fn watched<H, T>(app: &App, path: &str, page: H) -> MethodRouter<App>
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let meter = app.limiter().map(|limiter| {
+        let budget = Budget::of(Verb::Get.name(), path.to_owned(), LOOKS);
+        Meter::new(limiter, path.to_owned(), budget)
+    });
+    metered(meter, get(page))
+}
+
+fn metered(meter: Option<Meter>, handler: MethodRouter<App>) -> MethodRouter<App> {
+    match meter {
+        Some(meter) => handler.route_layer(from_fn_with_state(meter, limited)),
+        None => handler,
     }
 }
 

@@ -50,15 +50,21 @@ async fn health() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// Readiness: accounts and sessions can be read, and the session storage keeps its promises.
+/// Readiness: accounts and sessions can be read, and the session storage keeps its promises. Anybody may ask, and the storages are asked once
+/// a second at most.
 async fn ready(State(app): State<App>) -> Result<Json<Value>, Rejection> {
+    app.readiness().ask(|| look(app.clone())).await?;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+async fn look(app: App) -> Result<(), Rejection> {
     app.accounts().ping().await?;
     let health = app.sessions().manager().check().await?;
     if !health.is_sound() {
         tracing::error!(findings = ?health.findings, "the session storage is not sound");
         return Err(Problem::of(ProblemType::Unavailable).with_retry_after(RETRY_AFTER_OUTAGE).into());
     }
-    Ok(Json(json!({ "status": "ready" })))
+    Ok(())
 }
 
 /// What is counted and measured, in the text format of Prometheus.

@@ -14,8 +14,8 @@ use session_manager::storage_memory::MemoryStorage;
 use session_manager::storage_sqlx::{EpochTable, OnceTable, SessionTable, reference_ddl};
 use session_manager::token::{KeyRing, ReferenceTokens, TokenKey};
 use session_manager::{
-    AuditBackend as _, ClientInfo, Delivery, ErrorKind, LocalBus, NewSession, RequestContext, SessionManager,
-    SessionPolicy, UserId, Verification,
+    AuditBackend as _, ClientInfo, Delivery, ErrorKind, LocalBus, ManualClock, NewSession, RequestContext,
+    SessionManager, SessionPolicy, UserId, Verification,
 };
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
@@ -312,6 +312,30 @@ async fn a_policy_that_the_storage_cannot_keep_is_refused() {
 
 #[tokio::test]
 async fn memory_keeps_ended_sessions_for_as_long_as_the_policy_says() {
+    let config = parse(
+        "backend = 'opaque'\nstorage = 'memory'\nallow_volatile = true\nmemory.max_sessions = 2\npolicy.retention = '48h'",
+    );
+    // At its bound the memory first forgets what has been over for that long. What it has to forget before is a finding.
+    for (hours, finding) in [(47, true), (49, false)] {
+        let clock = Arc::new(ManualClock::default());
+        let (made, _) = assemble(&config, Resources::new().refresh_keys(ring()).clock(clock.clone())).unwrap();
+        let ended = sign_in(&made.manager, WINDOWS).await.snapshot.session.id;
+        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
+        made.manager.revoke_all(&ann, session_manager::RevocationReason::ALL, &from(WINDOWS)).await.unwrap();
+        made.manager.create(NewSession::of(bob.clone()), &from(WINDOWS)).await.unwrap();
+        clock.advance(Duration::from_hours(hours));
+        assert!(made.manager.get(None, ended).await.unwrap().is_some(), "while there is room it stays");
+        assert!(made.manager.check().await.unwrap().is_sound());
+        made.manager.create(NewSession::of(bob), &from(WINDOWS)).await.unwrap();
+        assert!(made.manager.get(None, ended).await.unwrap().is_none());
+        let findings = made.manager.check().await.unwrap().findings;
+        let told = findings.iter().any(|found| found.message.contains("before their retention"));
+        assert_eq!(told, finding, "{findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_is_full_of_live_sessions_takes_no_more() {
     let config = parse("backend = 'opaque'\nstorage = 'memory'\nallow_volatile = true\nmemory.max_sessions = 2");
     let (made, _) = assemble(&config, Resources::new().refresh_keys(ring())).unwrap();
     for _ in 0..2 {

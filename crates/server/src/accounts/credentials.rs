@@ -13,6 +13,9 @@ use super::{Accounts, EmailAddress, Fault, User};
 use crate::mail::Letter;
 use crate::passwords::{Password, Violation, violations};
 
+/// So many links for a new password an account has at once.
+const MOST_LINKS: i64 = 5;
+
 /// The hash of a password that keeps the rules. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct NewPassword(String);
@@ -113,16 +116,28 @@ impl Accounts {
 
     /// Mails a link for a new password when the address is that of an account that is open and confirmed.
     ///
+    /// # Behaviour
+    /// Up to five links live beside one another, and using one uses up all. Whoever asks for more gets none: so strangers who ask again and again
+    /// can neither take the owner's link away nor fill the mailbox, and whatever they do, it has links that are good.
+    ///
     /// # Security
     /// Takes longer for a known address: answer the request before this future ends. An address that was never confirmed is nobody's yet, and
     /// its owner might be made to activate a stranger's registration.
     pub(crate) async fn request_reset(&self, email: &EmailAddress, now: DateTime<Utc>) -> Result<(), Fault> {
-        let Some(stored) = by_email(&self.pool, email).await? else { return Ok(()) };
+        if by_email(&self.pool, email).await?.is_none() {
+            return Ok(());
+        }
+        // The lock at once: those who ask at the same time count one another's links, and an account that closes meanwhile gets none.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let Some(stored) = by_email(&mut *transaction, email).await? else { return Ok(()) };
         let user = stored.into_user(&self.admins);
         if user.disabled_at.is_some() || user.email_verified_at.is_none() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await?;
+        if tokens::pending(&mut transaction, user.id, Purpose::Reset, now).await? >= MOST_LINKS {
+            tracing::info!(user = %user.id, "no further link for a new password: the mailbox has enough that are good");
+            return Ok(());
+        }
         let token = tokens::issue(&mut transaction, user.id, &Grant::Reset, now).await?;
         transaction.commit().await?;
         self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await

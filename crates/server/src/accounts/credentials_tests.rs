@@ -78,14 +78,56 @@ async fn a_reset_link_works_once_and_for_an_hour() {
 }
 
 #[tokio::test]
-async fn only_the_newest_link_works_and_none_after_a_change() {
+async fn requests_of_others_take_no_link_away_and_using_one_uses_up_all() {
+    let bench = Bench::new().await;
+    bench.verified_user("a@b.example").await;
+    let address = email("a@b.example");
+    bench.accounts.request_reset(&address, at(0)).await.unwrap();
+    let owners = bench.take_token("a@b.example");
+    let mut others = Vec::new();
+    for millis in 1..20 {
+        bench.accounts.request_reset(&address, at(millis)).await.unwrap();
+        others.extend(bench.take_mail().into_iter().map(|mail| mail.2.unwrap()));
+    }
+    assert_eq!(others.len(), 4, "the mailbox has five that are good");
+    for token in others.iter().chain([&owners]) {
+        assert!(bench.accounts.reset_expiry(token, at(20)).await.unwrap().is_some());
+    }
+    // Each makes room when its hour is over.
+    bench.accounts.request_reset(&address, at(HOUR)).await.unwrap();
+    let latest = bench.take_token("a@b.example");
+    bench.accounts.request_reset(&address, at(HOUR)).await.unwrap();
+    assert_eq!(bench.take_mail(), []);
+    reset(&bench, &others[2], NEW, HOUR).await.unwrap();
+    for token in others.iter().chain([&owners, &latest]) {
+        assert_eq!(reset(&bench, token, "Third-Password-9", HOUR).await, Err(InvalidToken));
+        assert_eq!(bench.accounts.reset_expiry(token, at(HOUR)).await.unwrap(), None);
+    }
+    bench.accounts.request_reset(&address, at(HOUR)).await.unwrap();
+    bench.take_token("a@b.example");
+}
+
+#[tokio::test]
+async fn those_who_ask_at_once_get_no_more_links_together() {
+    let bench = Bench::new().await;
+    bench.verified_user("a@b.example").await;
+    let address = email("a@b.example");
+    let asked = (0..12).map(|_| {
+        let (accounts, address) = (bench.accounts.clone(), address.clone());
+        tokio::spawn(async move { accounts.request_reset(&address, at(0)).await.unwrap() })
+    });
+    for one in asked.collect::<Vec<_>>() {
+        one.await.unwrap();
+    }
+    assert_eq!(bench.take_mail().len(), 5);
+}
+
+#[tokio::test]
+async fn no_link_works_after_a_change() {
     let bench = Bench::new().await;
     let user = bench.verified_user("a@b.example").await;
-    bench.accounts.request_reset(&email("a@b.example"), at(0)).await.unwrap();
-    let first = bench.take_token("a@b.example");
     bench.accounts.request_reset(&email("a@b.example"), at(1)).await.unwrap();
     let second = bench.take_token("a@b.example");
-    assert_eq!(reset(&bench, &first, NEW, 2).await, Err(InvalidToken));
     let hash = bench.accounts.hash_new_password(password(NEW)).await.unwrap();
     let mut connection = bench.accounts.pool().acquire().await.unwrap();
     bench.accounts.store_password(&mut connection, user.id, &hash, at(3)).await.unwrap();
@@ -131,4 +173,17 @@ async fn a_link_does_not_outlast_the_end_of_its_account() {
     assert_eq!(reset(&bench, &token, NEW, 2).await, Err(InvalidToken));
     bench.disable(user.id, false, 3).await;
     assert!(signs_in(&bench.accounts, PASSWORD).await, "the password is the old one");
+}
+
+/// By another hand than ours, which leaves the links.
+#[tokio::test]
+async fn a_link_of_an_account_that_is_disabled_is_called_dead() {
+    let bench = Bench::new().await;
+    let user = bench.verified_user("a@b.example").await;
+    bench.accounts.request_reset(&user.email, at(0)).await.unwrap();
+    let token = bench.take_token("a@b.example");
+    let disable = sqlx::query("UPDATE users SET disabled_at = 1");
+    disable.execute(bench.accounts.pool()).await.unwrap();
+    assert_eq!(bench.accounts.reset_expiry(&token, at(2)).await.unwrap(), None);
+    assert_eq!(reset(&bench, &token, NEW, 2).await, Err(InvalidToken));
 }

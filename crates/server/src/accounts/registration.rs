@@ -38,7 +38,7 @@ impl Accounts {
         let chosen = Credentials { name, password };
         let mut transaction = self.pool.begin().await.map_err(Fault::from)?;
         if let Some(id) = self.insert(&mut transaction, &email, &chosen, now).await? {
-            let earlier = tokens::is_pending(&mut transaction, id, Purpose::Verify, now).await?;
+            let earlier = tokens::pending(&mut transaction, id, Purpose::Verify, now).await? > 0;
             let recipient = Recipient { name: chosen.name.as_str().to_owned(), email };
             let token = tokens::issue(&mut transaction, id, &Grant::Verify(chosen), now).await?;
             transaction.commit().await.map_err(Fault::from)?;

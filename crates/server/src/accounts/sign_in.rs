@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::lockout::{self, Admission, Source, Target};
 use super::user::{by_email, by_id};
@@ -77,7 +78,7 @@ impl Accounts {
     /// Checks address and password.
     ///
     /// # Behaviour
-    /// - An unknown address costs a password hash and counts towards a lock like a known one.
+    /// - An unknown address costs the same queries and a password hash, and counts towards a lock like a known one.
     /// - That the account is disabled or not confirmed is told only after the right password.
     /// - A dropped future may leave the attempt uncounted when it is dropped before the password was checked.
     pub(crate) async fn sign_in(
@@ -136,13 +137,12 @@ impl Accounts {
         self.try_password(&Target::new(&user.email), &source, hash.as_deref(), password, now).await
     }
 
+    /// An unknown address asks what a known one asks, of an account that nobody has: otherwise whoever sends a device along could tell the two
+    /// apart by the time.
     async fn source(&self, user: Option<&User>, origin: &Origin) -> Result<Source, Fault> {
-        if let (Some(user), Some(device)) = (user, &origin.device)
-            && self.knows_device(user.id, device).await?
-        {
-            return Ok(Source::device(device));
-        }
-        Ok(Source::block(origin.address))
+        let Some(device) = &origin.device else { return Ok(Source::block(origin.address)) };
+        let is_known = self.knows_device(user.map_or(Uuid::nil(), |user| user.id), device).await?;
+        Ok(if is_known && user.is_some() { Source::device(device) } else { Source::block(origin.address) })
     }
 
     async fn try_password(

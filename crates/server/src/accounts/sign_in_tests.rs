@@ -109,3 +109,34 @@ async fn a_session_is_no_way_to_guess() {
     let attempted = bench.accounts.check_password(&user, password(PASSWORD), &origin(None), at(1)).await.unwrap();
     assert!(matches!(attempted.outcome, Err(Refusal::Locked { .. })));
 }
+
+#[tokio::test]
+async fn a_known_and_an_unknown_address_cost_as_many_statements() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    let bench = Bench::new().await;
+    bench.verified_user("a@b.example").await;
+    // Each statement takes the one connection, and gives it back.
+    let taken = Arc::new(AtomicU32::new(0));
+    let count = taken.clone();
+    let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).before_acquire(move |_, _| {
+        count.fetch_add(1, SeqCst);
+        Box::pin(async { Ok(true) })
+    });
+    let database = bench.accounts.pool().connect_options();
+    let pool = options.connect_with(Arc::unwrap_or_clone(database)).await.unwrap();
+    let accounts = bench.over(pool);
+    let device = DeviceToken::generate().unwrap();
+    for device in [None, Some(device)] {
+        let mut counts = Vec::new();
+        for address in ["a@b.example", "nobody@b.example"] {
+            taken.store(0, SeqCst);
+            let attempt = SignInAttempt { origin: origin(device.clone()), ..attempt(address, "wrong") };
+            accounts.sign_in(attempt, at(10)).await.unwrap().outcome.unwrap_err();
+            counts.push(taken.load(SeqCst));
+        }
+        let expected = if device.is_some() { 5 } else { 4 };
+        assert_eq!(counts, [expected; 2], "the account, its failures, twice one more, and the device");
+    }
+}

@@ -50,6 +50,11 @@ impl Bench {
         Accounts::new(self.data.pool.clone(), Passwords::new(1).await.unwrap(), mailer, admins)
     }
 
+    /// The same accounts over other connections.
+    pub(crate) fn over(&self, pool: sqlx::SqlitePool) -> Accounts {
+        Accounts { pool: pool.clone(), lockout: super::Lockout::new(pool), ..self.accounts.clone() }
+    }
+
     pub(crate) async fn register(&self, address: &str, name: &str, millis: i64) {
         self.register_with(address, name, PASSWORD, millis).await;
     }

@@ -118,8 +118,8 @@ pub(super) struct Consumed {
     pub(super) grant: Grant,
 }
 
-/// Makes a token. Earlier ones of the user for the same purpose die, but for those of other registrations: whoever registers an
-/// address once more must not take away the link of whoever did so first.
+/// Makes a token. An earlier change of address dies by another one. Those of registrations and resets live on beside it: anybody can ask for one,
+/// and must not take away the link of whoever did so first.
 pub(super) async fn issue(
     db: &mut SqliteConnection,
     user: Uuid,
@@ -148,7 +148,7 @@ async fn write(
     used_at: Option<DateTime<Utc>>,
 ) -> Result<MailToken, Fault> {
     let (token, purpose) = (MailToken::generate()?, grant.purpose());
-    if purpose != Purpose::Verify {
+    if purpose == Purpose::EmailChange {
         revoke(db, user, purpose).await?;
     }
     sqlx::query(
@@ -168,22 +168,22 @@ async fn write(
     Ok(token)
 }
 
-/// Whether the user has a token for the purpose that is good now.
-pub(super) async fn is_pending(
+/// How many tokens for the purpose the user has that are good now.
+pub(super) async fn pending(
     db: &mut SqliteConnection,
     user: Uuid,
     purpose: Purpose,
     now: DateTime<Utc>,
-) -> Result<bool, Fault> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM mail_tokens WHERE user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? LIMIT 1",
+) -> Result<i64, Fault> {
+    let count = sqlx::query_scalar(
+        "SELECT count(*) FROM mail_tokens WHERE user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
     )
     .bind(user.to_string())
     .bind(purpose.as_str())
     .bind(now.timestamp_millis())
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?;
-    Ok(found.is_some())
+    Ok(count)
 }
 
 /// Removes the user's tokens for a purpose.
@@ -220,7 +220,7 @@ pub(super) async fn consume(
     }))
 }
 
-/// When the token expires, if it is good now.
+/// When the token expires, if it is good now. Those of a disabled account are not, however it came to be disabled.
 pub(super) async fn expiry(
     pool: &SqlitePool,
     token: &str,
@@ -228,7 +228,8 @@ pub(super) async fn expiry(
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, Fault> {
     let millis: Option<i64> = sqlx::query_scalar(
-        "SELECT expires_at FROM mail_tokens WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
+        "SELECT mail_tokens.expires_at FROM mail_tokens JOIN users ON users.id = mail_tokens.user_id \
+         WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND users.disabled_at IS NULL",
     )
     .bind(hash(token))
     .bind(purpose.as_str())

@@ -19,6 +19,7 @@ use super::sign_in::signed_out;
 use crate::app::App;
 use crate::flows::{self, Administrator, FreshAdministrator, RotationOutcome, RotationReason, SecurityConfig};
 use crate::json::{Fields, JsonBody, RequestBody, Shape};
+use crate::limits::SessionMeter;
 use crate::problem::Rejection;
 
 const USUAL_GRACE: u64 = 15;
@@ -115,9 +116,10 @@ impl RequestBody for GlobalRotation {
 pub(super) async fn rotate_everybody(
     State(app): State<App>,
     Extension(admin): Extension<FreshAdministrator>,
+    meter: SessionMeter,
     JsonBody(GlobalRotation { reason, grace }): JsonBody<GlobalRotation>,
 ) -> Result<Response, Rejection> {
-    let done = flows::rotate_everybody(&app, &admin, &reason, Duration::from_mins(grace)).await?;
+    let done = flows::rotate_everybody(&app, &admin, &reason, Duration::from_mins(grace), &meter).await?;
     let body = RotationBody {
         rotation_type: "GLOBAL",
         users_affected: done.ended.map(|ended| ended.users),

@@ -44,7 +44,7 @@ pub(super) async fn open_account(app: &App, user: &UserId) -> Result<User, Rejec
 ///
 /// # Errors
 /// For another address, 403 with the step-up challenge unless the user proved who they are not long ago: whoever has the address can reset
-/// the password.
+/// the password. 429 for the eleventh in an hour: with each a letter goes to whom the user names. Nothing is changed then.
 pub(crate) async fn update_profile(
     app: &App,
     session: &CurrentSession,
@@ -54,6 +54,9 @@ pub(crate) async fn update_profile(
     let email = change.email.filter(|email| *email != user.email);
     if email.is_some() {
         session.require_fresh_by_policy().await?;
+        if let Some(letters) = app.letters() {
+            letters.charge(session.user_id()).await?;
+        }
     }
     if let Some(name) = &change.name {
         let updated = app.accounts().update_name(user.id, name, app.now()).await?;

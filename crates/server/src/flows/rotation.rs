@@ -18,6 +18,7 @@ use super::administration::{Administrator, FreshAdministrator, account};
 use super::profile::current_user;
 use crate::accounts::GlobalRotation;
 use crate::app::App;
+use crate::limits::SessionMeter;
 use crate::problem::Rejection;
 
 /// What was ended is counted for so long.
@@ -87,14 +88,27 @@ pub(crate) async fn rotate_user(
 /// Ends everybody's sessions: at once, or, where there is a grace, those exactly one version behind at its end.
 ///
 /// # Behaviour
-/// Reason and administrator are noted afterwards; where that fails they are in the audit trail only.
+/// - Counted against the limit for everybody before anything is done, and given back when it was not.
+/// - Reason and administrator are noted afterwards; where that fails they are in the audit trail only.
+///
+/// # Errors
+/// 429 when it was done as often as it may be.
 pub(crate) async fn rotate_everybody(
     app: &App,
     admin: &FreshAdministrator,
     reason: &RotationReason,
     grace: Duration,
+    meter: &SessionMeter,
 ) -> Result<RotationOutcome, Rejection> {
-    let admin = admin.administrator();
+    meter.for_everybody(end_everybodys(app, admin.administrator(), reason, grace)).await
+}
+
+async fn end_everybodys(
+    app: &App,
+    admin: &Administrator,
+    reason: &RotationReason,
+    grace: Duration,
+) -> Result<RotationOutcome, Rejection> {
     let manager = app.sessions().manager();
     let (before, at) = (manager.epochs(None).await?, app.now());
     let rotation = Rotation::new(reason.for_the_trail()).grace(grace);

@@ -55,19 +55,33 @@ pub(crate) trait Counters: Send + Sync + fmt::Debug {
     /// # Errors
     /// The counters are out of reach.
     async fn count(&self, counter: &CounterName<'_>, cost: u32) -> Result<Counted, CountersDown>;
+
+    /// Takes one off a counter again, but never below nothing.
+    ///
+    /// # Errors
+    /// The counters are out of reach. It stays counted then.
+    async fn give_back(&self, counter: &CounterName<'_>) -> Result<Counted, CountersDown>;
 }
 
 /// Counters in this process, by limitador.
 pub(crate) struct MemoryCounters {
     limiter: RateLimiter,
-    /// limitador's step is "look, then add": two at once could both find the last one free.
-    step: Mutex<()>,
+    /// limitador's step is "look, then add": two at once could both find the last one free. It cannot take anything off either, so that what
+    /// was given back is kept beside it, by route, for the window in which that last happened.
+    step: Mutex<HashMap<String, Returned>>,
     known: RwLock<HashSet<String>>,
+}
+
+/// What was given back in a window, by whose it was.
+#[derive(Debug, Default)]
+struct Returned {
+    window: u64,
+    of: HashMap<String, u32>,
 }
 
 impl MemoryCounters {
     pub(crate) fn new() -> Self {
-        Self { limiter: RateLimiter::new(MOST_COUNTERS), step: Mutex::new(()), known: RwLock::new(HashSet::new()) }
+        Self { limiter: RateLimiter::new(MOST_COUNTERS), step: Mutex::default(), known: RwLock::default() }
     }
 
     /// [`Counters::count`], which needs no waiting here.
@@ -76,13 +90,36 @@ impl MemoryCounters {
         let value = format!("{} {}", counter.window, counter.whose);
         let context = Context::from(HashMap::from([(VARIABLE.to_owned(), value)]));
         let namespace = Namespace::from(counter.route);
-        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        let checked = self.limiter.check_rate_limited_and_update(&namespace, &context, u64::from(cost));
-        drop(step);
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let returned = step.get_mut(counter.route).filter(|returned| returned.window == counter.window);
+        let returned = returned.and_then(|returned| returned.of.get_mut(counter.whose));
+        let free = returned.as_deref().copied().unwrap_or_default();
+        let checked =
+            self.limiter.check_rate_limited_and_update(&namespace, &context, u64::from(cost.saturating_sub(free)));
         let checked = checked.map_err(|error| CountersDown(error.to_string().into()))?;
         let remaining = checked.counters.first().and_then(limitador::counter::Counter::remaining);
         let remaining = remaining.ok_or_else(|| CountersDown("the limit is not known".into()))?;
-        Ok(Counted { admitted: !checked.limited, remaining: u32::try_from(remaining).unwrap_or(u32::MAX) })
+        let mut left = free;
+        if let Some(returned) = returned.filter(|_| !checked.limited) {
+            *returned = returned.saturating_sub(cost);
+            left = *returned;
+        }
+        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX).saturating_add(left);
+        Ok(Counted { admitted: !checked.limited, remaining })
+    }
+
+    /// [`Counters::give_back`], which needs no waiting here.
+    pub(crate) fn give_back_now(&self, counter: &CounterName<'_>) -> Result<Counted, CountersDown> {
+        if self.count_now(counter, 0)?.remaining < counter.most {
+            let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+            let returned = step.entry(counter.route.to_owned()).or_default();
+            if returned.window != counter.window {
+                *returned = Returned { window: counter.window, of: HashMap::new() };
+            }
+            let of = returned.of.entry(counter.whose.to_owned()).or_default();
+            *of = of.saturating_add(1);
+        }
+        self.count_now(counter, 0)
     }
 
     fn make_known(&self, counter: &CounterName<'_>) -> Result<(), CountersDown> {
@@ -101,6 +138,10 @@ impl MemoryCounters {
 impl Counters for MemoryCounters {
     async fn count(&self, counter: &CounterName<'_>, cost: u32) -> Result<Counted, CountersDown> {
         self.count_now(counter, cost)
+    }
+
+    async fn give_back(&self, counter: &CounterName<'_>) -> Result<Counted, CountersDown> {
+        self.give_back_now(counter)
     }
 }
 
@@ -133,6 +174,23 @@ mod tests {
         assert_eq!(count("ann", 1, 0), (true, 0));
         assert_eq!(count("bob", 1, 1), (true, 2));
         assert_eq!(count("ann", 2, 1), (true, 2));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_once_more_in_its_own_window() {
+        let counters = MemoryCounters::new();
+        let count = |whose, window| counters.count_now(&counter(whose, window), 1).unwrap();
+        let give_back = |whose, window| counters.give_back_now(&counter(whose, window)).unwrap().remaining;
+        assert_eq!(give_back("ann", 1), 3, "what was never spent");
+        for left in [2, 1, 0] {
+            assert_eq!(count("ann", 1), Counted { admitted: true, remaining: left });
+        }
+        assert_eq!(give_back("ann", 1), 1);
+        assert_eq!(count("bob", 1).remaining, 2, "each has their own");
+        assert_eq!(count("ann", 2).remaining, 2, "and each window");
+        assert_eq!(count("ann", 1), Counted { admitted: true, remaining: 0 });
+        assert!(!count("ann", 1).admitted);
+        assert_eq!((give_back("ann", 1), give_back("ann", 1), give_back("ann", 1), give_back("ann", 1)), (1, 2, 3, 3));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(crate) enum Scope {
     Session,
     /// Everybody together; only what succeeds counts.
     Global,
+    /// Each mail address by itself, for letters that anybody can cause.
+    Mailbox,
 }
 
 /// How many in which time.
@@ -110,7 +112,7 @@ impl Limit {
         Self::of(rate, Scope::Session)
     }
 
-    /// For everybody together.
+    /// For everybody together. The handler counts, by its [`SessionMeter`](super::SessionMeter): it knows when it is done.
     pub(crate) const fn global(rate: Rate) -> Self {
         Self::of(rate, Scope::Global)
     }
@@ -162,6 +164,7 @@ impl fmt::Display for Scope {
             Self::User => "user",
             Self::Session => "session",
             Self::Global => "global",
+            Self::Mailbox => "mailbox",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The layers that count: before a route's guard, and for what everybody shares, behind it.
+//! The layer that counts, before a route's guard, and what a handler counts by itself: for a session, and for everybody.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,21 +103,6 @@ pub(crate) async fn limited(State(meter): State<Meter>, mut request: Request, ne
     response
 }
 
-/// The layer behind the guard of a route that has one limit for everybody: only who may do it is let so far, and only what was done counts.
-pub(crate) async fn limited_on_success(State(meter): State<Meter>, request: Request, next: Next) -> Response {
-    let told = request.extensions().get::<SessionMeter>().cloned().unwrap_or_default();
-    let _turn = meter.0.limiter.one_at_a_time.lock().await;
-    if let Some(standing) = meter.count(&Subject::Everybody, 0).await.filter(|standing| standing.remaining == 0) {
-        told.note(Some(standing));
-        return meter.refusal(standing).into_response();
-    }
-    let response = next.run(request).await;
-    if response.status().is_success() {
-        told.note(meter.count(&Subject::Everybody, 1).await);
-    }
-    response
-}
-
 fn refused(meter: &Meter, standing: Standing) -> Response {
     let mut response = meter.refusal(standing).into_response();
     standing.tell(&mut response);
@@ -169,7 +154,7 @@ impl SessionMeter {
             .map_or(Ok(()), |standing| Err(spending.meter.refusal(standing)))
     }
 
-    /// As [`look`](Self::look), for what is limited for everybody together and done by a page.
+    /// As [`look`](Self::look), for what is limited for everybody together: where there is much to ask before it is done.
     pub(crate) async fn look_for_everybody(&self) -> Result<(), Rejection> {
         let Some(spending) = &self.0 else { return Ok(()) };
         let standing = spending.meter.count(&Subject::Everybody, 0).await;
@@ -177,11 +162,32 @@ impl SessionMeter {
         used_up.map_or(Ok(()), |standing| Err(spending.meter.refusal(standing)))
     }
 
-    /// Counts for everybody what a page has done.
-    pub(crate) async fn spend_for_everybody(&self) {
-        if let Some(spending) = &self.0 {
-            self.note(spending.meter.count(&Subject::Everybody, 1).await);
+    /// Does what is limited for everybody together, wherever it is asked for.
+    ///
+    /// # Behaviour
+    /// It is counted before it is begun, so that of any number that come at once, by whatever way and to whichever server, no more are done than
+    /// may be. When it was not done, it is given back. A dropped future counts: whether it was done is not known then.
+    ///
+    /// # Errors
+    /// 429 when there is nothing left, before anything is done; those of the work.
+    pub(crate) async fn for_everybody<T>(
+        &self,
+        work: impl Future<Output = Result<T, Rejection>>,
+    ) -> Result<T, Rejection> {
+        let meter = self.0.as_ref().map(|spending| &*spending.meter.0);
+        let Some((limiter, budget)) = meter.and_then(|meter| Some((&meter.limiter, meter.budget.as_ref()?))) else {
+            return work.await;
+        };
+        let Some(spent) = limiter.spend(budget, &Subject::Everybody, 1).await else { return work.await };
+        self.note(Some(spent.standing));
+        if !spent.standing.admitted {
+            return Err(spent.standing.refusal(&budget.template));
         }
+        let done = work.await;
+        if done.is_err() {
+            self.note(limiter.give_back(budget, &Subject::Everybody, &spent).await);
+        }
+        done
     }
 
     /// Counts what was done.

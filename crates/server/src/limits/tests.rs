@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use session_manager_core::ManualClock;
 
-use super::counters::{Counted, CountersDown};
 use super::*;
 
 /// Counters that several servers share, and that do not answer.
@@ -13,6 +12,10 @@ struct Down;
 #[async_trait]
 impl Counters for Down {
     async fn count(&self, _: &CounterName<'_>, _: u32) -> Result<Counted, CountersDown> {
+        Err(CountersDown("connection refused".into()))
+    }
+
+    async fn give_back(&self, _: &CounterName<'_>) -> Result<Counted, CountersDown> {
         Err(CountersDown("connection refused".into()))
     }
 }
@@ -50,7 +53,8 @@ async fn a_window_begins_by_the_services_clock() {
 
 #[tokio::test]
 async fn an_outage_of_the_counters_lets_requests_go_on_but_keeps_what_is_worth_guessing() {
-    let limiter = Limiter::new(Arc::new(ManualClock::default())).sharing(Arc::new(Down));
+    let limiter = Limiter::new(Arc::new(ManualClock::default()));
+    limiter.share(Arc::new(Down));
     let limit = Limit::ip(Rate::per_minute(2));
     let (open, kept) = (budget(limit), budget(limit.kept()));
     for outages in 1..=5 {

@@ -73,11 +73,14 @@ impl Outbox {
     /// Puts a letter in; it is on the disk when this returns.
     pub(super) fn put(&self, name: &str, letter: &Composed, since: DateTime<Utc>) -> io::Result<PathBuf> {
         let name = format!("{name}.{WAITING}");
-        let message = String::from_utf8_lossy(&letter.bytes).into_owned();
-        let letter = Queued { from: letter.from.clone(), to: letter.to.clone(), message, since };
-        files::write_unique(&self.folder, &name, &serde_json::to_vec(&letter)?)?;
+        files::write_unique(&self.folder, &name, &content(letter, since)?)?;
         self.more.notify_one();
         Ok(self.folder.join(name))
+    }
+
+    /// Costs what it costs to put a letter in.
+    pub(super) fn withhold(&self, letter: &Composed, since: DateTime<Utc>) -> io::Result<()> {
+        super::withhold(&self.folder, content(letter, since)?.len())
     }
 
     /// Hands letters on: runs until it is dropped. Several processes may do so on one folder.
@@ -205,6 +208,13 @@ impl Outbox {
         claim.end(|claimed| std::fs::rename(claimed, kept))?;
         Ok(Outcome::GivenUp)
     }
+}
+
+/// What is in a letter's file.
+fn content(letter: &Composed, since: DateTime<Utc>) -> io::Result<Vec<u8>> {
+    let message = String::from_utf8_lossy(&letter.bytes).into_owned();
+    let letter = Queued { from: letter.from.clone(), to: letter.to.clone(), message, since };
+    Ok(serde_json::to_vec(&letter)?)
 }
 
 /// A letter that this process is sending. Unless that comes to an end, it waits again when this is dropped.

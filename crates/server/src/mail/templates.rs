@@ -45,6 +45,19 @@ pub(crate) struct DeviceSummary<'a> {
 }
 
 impl Letter<'_> {
+    /// Whether anybody can cause it by naming an address, and as often as they like. A link for a new password they cannot: an account has no
+    /// more than a few.
+    pub(super) fn is_anybodys(&self) -> bool {
+        match self {
+            Self::Verify { .. } | Self::AlreadyRegistered | Self::EmailChange { .. } => true,
+            Self::Reset { .. }
+            | Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::NewDevice { .. }
+            | Self::SessionSuspicious { .. } => false,
+        }
+    }
+
     /// The subject line.
     pub(super) fn subject(&self) -> &'static str {
         match self {
@@ -84,7 +97,8 @@ impl Letter<'_> {
             ),
             Self::Reset { token } => format!(
                 "set a new password within one hour:\n\n{url}/reset-password?token={token}\n\n\
-                 All devices will be signed out. If you did not ask for this, ignore this mail: nothing has changed.\n"
+                 All devices will be signed out. Of several such links each is good until one is used. If you did not ask for\n\
+                 this, ignore this mail: nothing has changed.\n"
             ),
             Self::PasswordChanged => format!(
                 "the password of your account was just changed, and all other devices were signed out.\n\

@@ -71,6 +71,7 @@ pub(super) async fn rotate(
     headers: HeaderMap,
     Form(form): Form<RotationForm>,
 ) -> Result<Response, Rejection> {
+    // Before the password is asked for: it would be in vain.
     meter.look_for_everybody().await?;
     let mut errors = FieldErrors::default();
     let reason = errors.parsed("reason", RotationReason::for_everybody(&form.reason));
@@ -100,11 +101,8 @@ pub(super) async fn rotate(
     let cookies = app.sessions().cookies().session(flows::is_remembered(&refreshed.snapshot.session));
     let cookies =
         cookies.set(&refreshed.tokens).map_err(|_| Rejection::from(session_manager_http::ProblemType::Internal))?;
-    let outcome = match flows::rotate_everybody(&app, &fresh, &reason, grace).await {
-        Ok(_) => {
-            meter.spend_for_everybody().await;
-            Redirect::to(&Notice::TokensRotated.on("/admin")).into_response()
-        }
+    let outcome = match flows::rotate_everybody(&app, &fresh, &reason, grace, &meter).await {
+        Ok(_) => Redirect::to(&Notice::TokensRotated.on("/admin")).into_response(),
         Err(rejection) => rejection.into_response(),
     };
     Ok((cookies, outcome).into_response())
@@ -147,7 +145,7 @@ async fn page(
             (rotation(form, errors))
         }
     };
-    Ok(Page::inside("Administration", admin.user().email.as_str(), notice, &content))
+    Ok(Page::inside("Administration", admin.user().email.as_str(), notice, &content).with_bare_referrer())
 }
 
 fn search(query: &SearchQuery) -> Markup {

@@ -58,7 +58,7 @@ async fn finish(app: &App, arrival: Arrival, traveller: &Traveller) -> Result<Re
         Ok(_) if signed_in => Ok(Redirect::to(&Notice::Connected.on(PATH)).into_response()),
         Ok(_) => {
             let text = "You can close this page and go back to where you came from.";
-            Ok(failure::message(StatusCode::OK, "Connected", text).into_response())
+            Ok(failure::message(StatusCode::OK, "Connected", text).without_referrer().into_response())
         }
         Err(rejection) => match rejection.problem().status() {
             StatusCode::BAD_REQUEST | StatusCode::BAD_GATEWAY if signed_in => {
@@ -66,7 +66,7 @@ async fn finish(app: &App, arrival: Arrival, traveller: &Traveller) -> Result<Re
             }
             status @ (StatusCode::BAD_REQUEST | StatusCode::BAD_GATEWAY) => {
                 let text = "The provider said no, or this was begun elsewhere or too long ago. Go back to where you came from and begin again.";
-                Ok(failure::message(status, "Not connected", text).into_response())
+                Ok(failure::message(status, "Not connected", text).without_referrer().into_response())
             }
             _ => Err(rejection),
         },
@@ -91,5 +91,5 @@ fn ask(arrival: &Arrival, question: &Question) -> Page {
         }
         p { a href="/" { "No" } }
     };
-    Page::outside("Is this your account?", None, &content)
+    Page::outside("Is this your account?", None, &content).without_referrer()
 }

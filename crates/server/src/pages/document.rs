@@ -93,6 +93,12 @@ impl Page {
         self
     }
 
+    /// For a page with somebody's address in its own, and with forms: where it was is told as the site alone.
+    pub(super) const fn with_bare_referrer(mut self) -> Self {
+        self.referrer_policy = "strict-origin";
+        self
+    }
+
     /// For a page with a script of ours in its content. What the page says does not depend on it.
     pub(super) const fn with_script(mut self) -> Self {
         self.policy = WITH_SCRIPT;

@@ -54,7 +54,7 @@ pub(super) fn dead_link() -> Page {
 
 /// A link for a new password that is used up, too old, or not ours.
 pub(super) fn dead_reset_link() -> Page {
-    let text = "It was used before, it is older than an hour, or there is a newer one. Ask for another if you need it.";
+    let text = "It was used before, it is older than an hour, or a new password was set since. Ask for another if you need it.";
     let next = ("/forgot-password", "Ask for another link");
     message_with(StatusCode::BAD_REQUEST, "This link does not work any more", text, next)
 }

@@ -15,7 +15,7 @@ use crate::flows::Administrator;
 /// Refuses every form that another site made a browser send, those of sign-in and registration too: signing somebody in to an account of
 /// the attacker's is an attack as well.
 ///
-/// The forms whose credential is the token from a mail stand beside it: `/verify-email`, and `/reset-password` behind
+/// The forms whose credential came to the browser in the page's address stand beside it: `/verify-email`, and those behind
 /// [`first_party_or_hidden`].
 pub(super) async fn first_party(session: RequestSession, request: Request, next: Next) -> Response {
     match session.require_first_party(request.method(), request.headers()) {
@@ -28,7 +28,8 @@ pub(super) async fn first_party(session: RequestSession, request: Request, next:
 }
 
 /// The same for a form on a page that tells nobody where it was: browsers that do not say `Sec-Fetch-Site` then hide the origin from our own
-/// form too. Such a form is taken, for what counts in it is the token from the mail, and it signs nobody in.
+/// form too. Such a form is taken, for what counts in it is the token from the mail, or the provider's answer, and it signs nobody in. Another
+/// site knows neither: it could only send an answer to an authorisation of its own, which that ends by itself as well.
 pub(super) async fn first_party_or_hidden(session: RequestSession, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let is_hidden = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes() == b"null");

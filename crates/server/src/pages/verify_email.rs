@@ -54,7 +54,7 @@ pub(super) async fn submit(
     match flows::verify_email(&app, &token).await {
         Ok(_) => Ok(Redirect::to(&Notice::Verified.on("/sign-in")).into_response()),
         Err(rejection) if rejection.problem().status() == StatusCode::BAD_REQUEST => {
-            Ok(failure::dead_link().into_response())
+            Ok(failure::dead_link().without_referrer().into_response())
         }
         Err(rejection) => Err(rejection),
     }

@@ -154,3 +154,39 @@ impl fmt::Debug for Primary {
         f.debug_struct("Primary").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sentinel_that_hangs_keeps_nobody_waiting_for_longer_than_an_answer_may_take() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let taken = async {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(silent.accept().await.unwrap());
+            }
+        };
+        let primary = Primary::new(&format!("redis://{address}"), Duration::from_millis(300)).unwrap();
+        // However many wait: the second does not begin to wait when the first is done.
+        let asked = join_all((0..20).map(|_| {
+            let mut primary = primary.clone();
+            async move { primary.req_packed_command(&redis::cmd("PING")).await.unwrap_err() }
+        }));
+        let begin = Instant::now();
+        let errors = tokio::select! {
+            () = taken => Vec::new(),
+            errors = tokio::time::timeout(Duration::from_secs(10), asked) => errors.expect("they are told"),
+        };
+        assert_eq!(errors.len(), 20);
+        assert!(errors.iter().all(redis::RedisError::is_io_error), "{errors:?}");
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    }
+}

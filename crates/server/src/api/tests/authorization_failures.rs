@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::authorization::Trip;
 use super::authorization_server::{Answer as Reply, Arrival};
-use super::bench::Answer;
+use super::bench::{ANN, Answer};
 
 fn failures() -> Vec<(Reply, &'static str)> {
     let plainly = |status, kind, text: &str| Reply::Plainly(status, kind, text.to_owned());
@@ -206,4 +206,27 @@ async fn a_provider_that_left_the_configuration_is_told() {
     assert_eq!(trip.status().await, "active");
     trip.call("DELETE").await.expect(204);
     assert_eq!(trip.stored().await, []);
+}
+
+/// The places in the background of providers are apart from the service's own.
+#[tokio::test]
+async fn a_provider_that_hangs_keeps_nobody_else_from_anything() {
+    let trip = Trip::done("acme").await;
+    trip.server.hold();
+    // All but one of the places are taken by requests that nobody answers, and two more come.
+    for _ in 0..1023 {
+        trip.bench.app.providers().background().spawn(std::future::pending()).await;
+    }
+    let hanging = futures_util::future::join(trip.call("PATCH"), trip.call("PATCH"));
+    let others = async {
+        trip.server.arrived().await;
+        // Both leave work behind the answer, and the letters are that work.
+        trip.bench.login_as(ANN, "another/1").await;
+        trip.bench.post("/password-resets", json!({"email": ANN})).send().await.expect(202);
+        assert_eq!(trip.bench.mail_kinds().await, ["new-device", "reset"]);
+    };
+    tokio::select! {
+        answers = hanging => panic!("the provider has not answered: {answers:?}"),
+        served = tokio::time::timeout(std::time::Duration::from_mins(1), others) => served.expect("they are served"),
+    }
 }

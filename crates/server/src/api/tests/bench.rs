@@ -209,7 +209,8 @@ impl Bench {
     /// Kind and token of each spooled mail, oldest first; the spool is empty afterwards.
     pub(super) fn take_mail(&self) -> Vec<(String, Option<String>)> {
         let entries = std::fs::read_dir(self.folder.path().join("mail")).unwrap();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|name| name == "eml")).collect();
         paths.sort();
         let letter = |path: PathBuf| {
             let text = std::fs::read_to_string(&path).unwrap();

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::bench::{ANN, Answer, Bench, Call, Tokens, credentials};
 use crate::api::description::Description;
 use crate::api::{Verb, Who, endpoint, endpoints, mount};
-use crate::limits::{Limit, Rate};
+use crate::limits::{Limit, Rate, SessionMeter};
+use crate::problem::Rejection;
 
 /// The contract: number, method, path, limit.
 const CONTRACT: [(u8, &str, &str, &str); 30] = [
@@ -267,8 +268,14 @@ async fn what_all_share_is_spent_by_success_alone() {
     bench.user(ANN).await;
     let tokens = bench.login(ANN).await;
     let app = bench.app.clone();
-    let rotate = |headers: http::HeaderMap| async move {
-        http::StatusCode::from_u16(headers["x-answer"].to_str().unwrap().parse().unwrap()).unwrap()
+    let rotate = |meter: SessionMeter, headers: http::HeaderMap| async move {
+        let status = http::StatusCode::from_u16(headers["x-answer"].to_str().unwrap().parse().unwrap()).unwrap();
+        meter
+            .for_everybody(async move {
+                tokio::task::yield_now().await;
+                if status.is_success() { Ok(status) } else { Err(Rejection::new(status, "x", "x")) }
+            })
+            .await
     };
     let row = endpoint(Verb::Delete, "/tokens", Who::Authenticated, rotate)
         .limit(Limit::global(Rate::per_day(1)))
@@ -343,4 +350,51 @@ async fn without_limits_nothing_is_counted() {
         let answer = bench.post("/auth/login", credentials(ANN)).send().await;
         assert!(answer.status != 429 && answer.header("x-ratelimit-limit").is_none());
     }
+}
+
+#[tokio::test]
+async fn pages_that_read_what_is_stored_have_a_limit() {
+    let bench = Bench::limited().await;
+    bench.user(ANN).await;
+    let tokens = bench.login(ANN).await;
+    let get = |path: &str, peer: &str| {
+        let call = bench.request("GET", path).header("accept", "text/html").header("sec-fetch-site", "same-origin");
+        call.header("cookie", format!("session={}", tokens.access)).at_peer(peer).send()
+    };
+    let account = format!("/admin/users/{}", bench.account(ANN).await.id);
+    for path in ["/devices", "/connections", "/admin", account.as_str()] {
+        for left in (0..100).rev() {
+            let page = get(path, "198.51.100.1:1").await.expect(200);
+            assert_eq!(number(&page, "x-ratelimit-remaining"), left, "{path}");
+        }
+        // Whose they are counts, not from where.
+        let page = get(path, "198.51.100.2:1").await.expect(429);
+        assert!(page.text.contains("A little slower, please") && page.header("retry-after").is_some(), "{path}");
+    }
+    // Nobody has to be signed in for this one, and it shares the limit of the endpoint that says the same.
+    for left in (0..10).rev() {
+        let page = get("/reset-password?token=x", "203.0.113.1:1").await.expect(400);
+        assert_eq!(number(&page, "x-ratelimit-remaining"), left);
+    }
+    let page = get("/reset-password?token=x", "203.0.113.1:1").await.expect(429);
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"), "the token in its address goes nowhere");
+    bench.call("GET", "/password-resets/x").at_peer("203.0.113.1:1").send().await.expect(429);
+    get("/reset-password?token=x", "203.0.113.2:1").await.expect(400);
+}
+
+#[tokio::test]
+async fn the_answer_to_the_question_of_a_provider_has_the_limit_of_the_way_back() {
+    let bench = Bench::limited().await;
+    let finish = || {
+        let call = bench.request("POST", "/connections/finish").header("sec-fetch-site", "same-origin");
+        let call = call.header("content-type", "application/x-www-form-urlencoded").header("accept", "text/html");
+        call.body("place=acme&state=x&code=x").send()
+    };
+    for left in (1..20).rev() {
+        assert_eq!(number(&finish().await.expect(400), "x-ratelimit-remaining"), left);
+    }
+    let back = "/providers/acme/authorization/callback?state=x&code=x";
+    assert_eq!(number(&bench.call("GET", back).send().await.expect(400), "x-ratelimit-remaining"), 0);
+    finish().await.expect(429);
+    expect_limited(bench.call("GET", back).send().await, "/providers/{id}/authorization/callback");
 }

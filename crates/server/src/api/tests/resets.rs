@@ -115,6 +115,7 @@ async fn a_link_is_good_for_an_hour_and_for_an_open_account() {
     let token = mailed(&bench).await;
     let ann = bench.account(ANN).await;
     crate::flows::disable_account(&bench.app, ann.id, &RequestContext::default()).await.unwrap();
+    assert_eq!(look(&bench, &token).await.json, json!({"valid": false}), "what cannot be used is not called good");
     set(&bench, &token, json!({"new_password": NEW})).await.expect_problem(400, "invalid-link");
     for token in ["x", "%00", "%ff", "%2e%2e"] {
         assert_eq!(look(&bench, token).await.json, json!({"valid": false}), "{token}");

@@ -190,3 +190,47 @@ async fn an_account_has_its_latest_events_beside_it_where_a_trail_is_kept() {
     assert_eq!(rows(&page), 50);
     assert!(page.contains("<bdi>phone 59</bdi>") && !page.contains("<bdi>Firefox on Linux</bdi>"));
 }
+
+#[tokio::test]
+async fn once_a_day_is_once_by_whichever_way_and_however_many_at_once() {
+    let service = Service::local().await;
+    let mut ann = service.signed_in("ann@b.example").await;
+    let mut again = service.browser();
+    again.sign_in("ann@b.example", PASSWORD).await;
+    let mut program = service.browser();
+    let bearer = format!("Bearer {}", again.cookies["session"]);
+    let form = format!("{WHY}&grace=60&password={PASSWORD}");
+    let body = r#"{"reason":"a key of ours has leaked","grace_period_minutes":60}"#;
+    let by_api = async {
+        // While the page hashes the password.
+        tokio::task::yield_now().await;
+        let headers = [("authorization", bearer.as_str()), ("accept", "application/json")];
+        let request = Request::delete("/api/v1/tokens").header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        program.router.call(request.body(Body::from(body)).unwrap()).await.unwrap().status()
+    };
+    let (by_page, by_page_again, by_api) =
+        futures_util::join!(ann.post("/admin/rotate", &form), again.post("/admin/rotate", &form), by_api);
+    let statuses = [by_page.status, by_page_again.status, by_api];
+    let done = statuses.iter().filter(|status| **status == StatusCode::SEE_OTHER || **status == StatusCode::OK).count();
+    let refused = statuses.iter().filter(|status| **status == StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!((done, refused), (1, 2), "{statuses:?}");
+    let epochs = service.app.sessions().manager().epochs(None).await.unwrap();
+    assert_eq!(epochs.global.unwrap().epoch.version, 2, "rotated once");
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_does_not_cost_the_one_of_the_day() {
+    let service = Service::local().await;
+    let mut ann = service.signed_in("ann@b.example").await;
+    let pool = &service.app.data().pool;
+    let form = format!("{WHY}&grace=5&password={PASSWORD}");
+    sqlx::query("CREATE TRIGGER no BEFORE UPDATE ON session_epochs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .execute(pool)
+        .await
+        .unwrap();
+    assert!(ann.post("/admin/rotate", &form).await.status.is_server_error());
+    sqlx::query("DROP TRIGGER no").execute(pool).await.unwrap();
+    assert_eq!(ann.post("/admin/rotate", &form).await.location(), "/admin?notice=tokens-rotated");
+    assert_eq!(ann.post("/admin/rotate", &form).await.status, StatusCode::TOO_MANY_REQUESTS);
+}

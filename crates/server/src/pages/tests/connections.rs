@@ -108,6 +108,11 @@ async fn the_way_to_the_provider_and_a_way_back_that_fails() {
             (StatusCode::SEE_OTHER, "/connections?notice=not-connected"),
             "{query}"
         );
+        assert_eq!(
+            service.browser().get(back.location()).await.location(),
+            "/sign-in",
+            "nothing of it is in the address"
+        );
     }
     assert!(browser.get("/connections?notice=not-connected").await.body.contains("role=\"alert\""));
 }
@@ -135,6 +140,7 @@ async fn a_browser_that_is_not_signed_in_is_asked_whose_account_it_is() {
     for _ in 0..2 {
         let question = visitor.send("GET", &address, "", &from_there).await;
         assert_eq!(question.status, StatusCode::OK, "{}", question.body);
+        assert_eq!(question.header("referrer-policy"), "no-referrer", "there are state and code in its address");
         for text in ["Is this your account?", "ann@b.example", "Acme &lt;Bank&gt;", "value=\"&lt;code&gt;\""] {
             assert!(question.body.contains(text), "{text}: looking uses nothing up");
         }
@@ -142,8 +148,11 @@ async fn a_browser_that_is_not_signed_in_is_asked_whose_account_it_is() {
     let form = format!("place=acme&code=x&state={state}");
     let cross = visitor.send("POST", "/connections/finish", &form, &[("sec-fetch-site", "cross-site")]).await;
     assert_eq!(cross.status, StatusCode::FORBIDDEN);
-    // The answer is taken to the provider, at whose token endpoint nobody listens.
-    let answered = visitor.post("/connections/finish", &form).await;
+    // The answer is taken to the provider, at whose token endpoint nobody listens. A browser that does not say `Sec-Fetch-Site` hides where our
+    // form was, as the page told it to.
+    let hidden = [("origin", "null")];
+    let answered = visitor.send("POST", "/connections/finish", &form, &hidden).await;
+    assert_eq!(answered.header("referrer-policy"), "no-referrer");
     assert_eq!(answered.status, StatusCode::BAD_GATEWAY, "{}", answered.body);
     let again = visitor.post("/connections/finish", &form).await;
     assert_eq!(again.status, StatusCode::BAD_REQUEST);
@@ -158,6 +167,6 @@ async fn a_browser_that_is_not_signed_in_is_asked_whose_account_it_is() {
     let location = url::Url::parse(away.location()).unwrap();
     let state = location.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let stranger = visitor.send("GET", &format!("{BACK}?code=x&state={state}"), "", &from_there).await;
-    assert_eq!(stranger.status, StatusCode::BAD_REQUEST);
+    assert_eq!((stranger.status, stranger.header("referrer-policy")), (StatusCode::BAD_REQUEST, "no-referrer"));
     assert!(!stranger.body.contains("ann@b.example"));
 }
