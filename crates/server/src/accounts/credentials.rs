@@ -3,15 +3,15 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::sign_in::{Attempted, Origin, Refusal};
-use super::tokens::{self, Grant, InvalidToken, Purpose};
+use super::tokens::{self, Grant, InvalidToken, MailToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, User};
 use crate::mail::Letter;
 use crate::passwords::{Password, Violation, violations};
+use crate::sql::{self, Transaction, retried};
 
 /// The hash of a password that keeps the rules. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,21 +89,21 @@ impl Accounts {
     /// not take it along. Returns `false` when there is no such user.
     pub(crate) async fn store_password(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         user: Uuid,
         password: &NewPassword,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        for purpose in [Purpose::Reset, Purpose::EmailChange] {
-            tokens::revoke(&mut *db, user, purpose).await?;
-        }
-        let changed = sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
+        let changed = sql::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(password.as_str())
             .bind(now.timestamp_millis())
             .bind(user.to_string())
-            .execute(db)
+            .execute(&mut *db)
             .await?;
-        Ok(changed.rows_affected() == 1)
+        for purpose in [Purpose::Reset, Purpose::EmailChange] {
+            tokens::revoke(&mut *db, user, purpose).await?;
+        }
+        Ok(changed == 1)
     }
 
     /// Tells the user that the password was changed. Send it after the commit.
@@ -122,10 +122,15 @@ impl Accounts {
         if user.disabled_at.is_some() || user.email_verified_at.is_none() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await?;
-        let token = tokens::issue(&mut transaction, user.id, &Grant::Reset, now).await?;
-        transaction.commit().await?;
+        let token = retried!(self.issue_reset(user.id, now))?;
         self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await
+    }
+
+    async fn issue_reset(&self, user: Uuid, now: DateTime<Utc>) -> Result<MailToken, Fault> {
+        let mut transaction = self.pool.begin().await?;
+        let token = tokens::issue(&mut transaction, user, &Grant::Reset, now).await?;
+        transaction.commit().await?;
+        Ok(token)
     }
 
     /// When the link for a new password expires, if it is good now.
@@ -137,7 +142,7 @@ impl Accounts {
     /// disabled since is good for nothing.
     pub(crate) async fn reset_password(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         token: &str,
         password: &NewPassword,
         now: DateTime<Utc>,

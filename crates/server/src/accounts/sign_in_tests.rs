@@ -94,7 +94,7 @@ async fn a_sign_in_holds_while_password_and_account_stay_as_they_were() {
     assert!(early.is_err(), "a change that is about to commit is waited for");
     transaction.commit().await.unwrap();
     assert_eq!(asked.await.unwrap(), Err(Refusal::WrongCredentials));
-    sqlx::query("DELETE FROM users").execute(bench.accounts.pool()).await.unwrap();
+    crate::sql::query("DELETE FROM users").execute(bench.accounts.pool()).await.unwrap();
     assert_eq!(bench.accounts.still_admits(&signed_in).await.unwrap(), Err(Refusal::WrongCredentials));
 }
 

@@ -138,7 +138,7 @@ async fn a_lock_is_told_and_the_search_goes_on() {
         let insert =
             "INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES (?, ?, 'x', 'x', 0, 0)";
         let id = format!("00000000-0000-7000-8000-0000000000{number:02}");
-        let insert = sqlx::query(insert).bind(id).bind(format!("user{number}@c.example"));
+        let insert = crate::sql::query(insert).bind(id).bind(format!("user{number}@c.example"));
         insert.execute(&service.app.data().pool).await.unwrap();
     }
     let first = ann.get("/admin?email=%40c.example").await.body;
