@@ -71,9 +71,12 @@ fn as_one_apart(settings: &[String], seen: Seen) {
 fn apart(folder: &Path, settings: &[String]) -> [PathBuf; 2] {
     let folders = [folder.join("a"), folder.join("b")];
     assert_eq!(start(&folders[0], settings).stop(), Some(0));
-    std::fs::create_dir(&folders[1]).unwrap();
-    std::fs::set_permissions(&folders[1], std::fs::Permissions::from_mode(0o700)).unwrap();
-    std::fs::copy(folders[0].join("keys"), folders[1].join("keys")).unwrap();
+    for folder in [folders[1].clone(), folders[1].join("keys")] {
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let [from, to] = [&folders[0], &folders[1]].map(|folder| folder.join("keys/session-manager.keys"));
+    std::fs::copy(from, to).unwrap();
     folders
 }
 
@@ -426,17 +429,17 @@ fn while_postgres_is_restarted() {
 #[test]
 fn while_the_accounts_are_paused_or_restarted_on_postgres() {
     let server = RefCell::new(Postgres::start().unwrap());
-    let settings = [format!("database.url={}", server.borrow().fresh_database().unwrap())];
-    away_and_back(&settings, || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
-    away_and_back(&settings, || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
+    let settings = || [format!("database.url={}", server.borrow().fresh_database().unwrap())];
+    away_and_back(&settings(), || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+    away_and_back(&settings(), || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
 }
 
 #[test]
 fn while_the_accounts_are_paused_or_restarted_on_mariadb() {
     let server = RefCell::new(MariaDb::start().unwrap());
-    let settings = [format!("database.url={}", server.borrow().fresh_database().unwrap())];
-    away_and_back(&settings, || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
-    away_and_back(&settings, || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
+    let settings = || [format!("database.url={}", server.borrow().fresh_database().unwrap())];
+    away_and_back(&settings(), || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+    away_and_back(&settings(), || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
 }
 
 #[test]

@@ -15,9 +15,11 @@ const ACCOUNTS: &[&str] = &["accounts::"];
 const CREDENTIALS: &[&str] = &["tests::account::", "tests::password::", "tests::resets::", "tests::sign_in::", "tests::letters"];
 const PROVIDERS: &[&str] = &["tests::providers::", "tests::authorization::", "tests::authorization_failures::"];
 const SESSIONS: &[&str] =
-    &["tests::sessions::", "tests::admin::", "tests::audit::", "tests::rotation::", "tests::outage::", "tests::journey::"];
-/// What is about SQLite alone, or begins servers of its own.
-const OTHERS: [&str; 3] = [
+    &["tests::sessions::", "tests::admin::", "tests::audit::", "tests::rotation::", "tests::outage::", "tests::journey::", "sessions::transaction::"];
+/// What is about SQLite alone, begins servers of its own, or is alone in its process.
+const OTHERS: [&str; 4] = [
+    // It looks at what is logged, and by its whole process.
+    "the_token_is_neither_logged_nor_stored",
     "accounts::races::",
     "a_taken_address_costs_the_same_commit_as_a_free_one",
     "nothing_that_a_provider_gave_is_readable_in_the_database",

@@ -238,3 +238,7 @@ fn kept(rotated: Rotated) -> Result<Refreshed, Rejection> {
         ProblemType::Internal.into()
     })
 }
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;
