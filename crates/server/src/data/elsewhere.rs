@@ -12,10 +12,18 @@ const VARIABLE: &str = "SESSION_MANAGER_TEST_ACCOUNTS_URL";
 
 /// What is run again: the accounts by themselves, and all that the API does with them.
 const ACCOUNTS: &[&str] = &["accounts::"];
-const CREDENTIALS: &[&str] = &["tests::account::", "tests::password::", "tests::resets::", "tests::sign_in::", "tests::letters"];
+const CREDENTIALS: &[&str] =
+    &["tests::account::", "tests::password::", "tests::resets::", "tests::sign_in::", "tests::letters"];
 const PROVIDERS: &[&str] = &["tests::providers::", "tests::authorization::", "tests::authorization_failures::"];
-const SESSIONS: &[&str] =
-    &["tests::sessions::", "tests::admin::", "tests::audit::", "tests::rotation::", "tests::outage::", "tests::journey::", "sessions::transaction::"];
+const SESSIONS: &[&str] = &[
+    "tests::sessions::",
+    "tests::admin::",
+    "tests::audit::",
+    "tests::rotation::",
+    "tests::outage::",
+    "tests::journey::",
+    "sessions::transaction::",
+];
 /// What is about SQLite alone, begins servers of its own, or is alone in its process.
 const OTHERS: [&str; 4] = [
     // It looks at what is logged, and by its whole process.

@@ -25,9 +25,9 @@ const MYSQL: Schema = Schema {
 /// Connects, and brings the tables up to date: the accounts' own, and those of the sessions, which are there unless they are elsewhere.
 pub(super) async fn open(url: &str) -> Result<Pool, StartError> {
     let opened = if url.starts_with("postgres") {
-        sql::postgres(url, &[POSTGRES, POSTGRES_SESSIONS]).await.map(Pool::Postgres)
+        Box::pin(sql::postgres(url, &[POSTGRES, POSTGRES_SESSIONS])).await.map(Pool::Postgres)
     } else {
-        sql::mysql(url, &[MYSQL, MYSQL_SESSIONS]).await.map(Pool::MySql)
+        Box::pin(sql::mysql(url, &[MYSQL, MYSQL_SESSIONS])).await.map(Pool::MySql)
     };
     opened.map_err(|error| error.told(PLACE))
 }

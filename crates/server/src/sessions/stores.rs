@@ -118,9 +118,9 @@ async fn sql(settings: &Settings, accounts: &Pool, resources: Resources) -> Resu
     let pool = match settings.sessions.url.as_ref().map(SecretUrl::expose) {
         None => accounts.clone(),
         Some(url) if url.starts_with("postgres") => {
-            Pool::Postgres(sql::postgres(url, &[schema::POSTGRES]).await.map_err(|error| error.told(PLACE))?)
+            Pool::Postgres(Box::pin(sql::postgres(url, &[schema::POSTGRES])).await.map_err(|error| error.told(PLACE))?)
         }
-        Some(url) => Pool::MySql(sql::mysql(url, &[schema::MYSQL]).await.map_err(|error| error.told(PLACE))?),
+        Some(url) => Pool::MySql(Box::pin(sql::mysql(url, &[schema::MYSQL])).await.map_err(|error| error.told(PLACE))?),
     };
     let table = match &pool {
         // A row for each end is written only where somebody reads it.

@@ -1,6 +1,7 @@
 //! What is done to sessions and accounts in one transaction is done to both, or to neither.
 
-use session_manager_core::{NewSession, SessionFilter, SystemClock};
+use session_manager_core::storage::SessionFilter;
+use session_manager_core::{NewSession, SystemClock};
 
 use super::*;
 use crate::app::App;

@@ -116,8 +116,10 @@ impl Unusable {
         let Place { what, key } = place;
         let correct = |remedy: &str| format!("{remedy}, or correct `{key}`.");
         let (what, why, remedy) = match self {
-            Self::Connection(error) | Self::Tables(MigrateError::Execute(error), _) => refusal(what, error, &correct),
-            Self::Tables(MigrateError::ExecuteMigration(error, _), _) => refusal(what, error, &correct),
+            Self::Connection(error)
+            | Self::Tables(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _), _) => {
+                refusal(what, error, &correct)
+            }
             Self::Tables(MigrateError::VersionMissing(version), newest) if version > newest => (
                 format!("{what} is newer than this server"),
                 format!("it has schema version {version}, this server knows up to {newest}"),

@@ -55,18 +55,18 @@ impl Pool {
     /// before each of its statements: what it judges by it has locked before, by `FOR UPDATE` or by writing.
     pub(crate) async fn begin(&self) -> sqlx::Result<Transaction> {
         Ok(match self {
-            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
-            Self::MySql(pool) => Transaction::MySql(pool.begin().await?),
+            Self::Sqlite(pool) => Transaction::Sqlite(Box::pin(pool.begin_with("BEGIN IMMEDIATE")).await?),
+            Self::Postgres(pool) => Transaction::Postgres(Box::pin(pool.begin()).await?),
+            Self::MySql(pool) => Transaction::MySql(Box::pin(pool.begin()).await?),
         })
     }
 
     /// Ends all connections, once nobody uses them any more.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
-            Self::MySql(pool) => pool.close().await,
+            Self::Sqlite(pool) => Box::pin(pool.close()).await,
+            Self::Postgres(pool) => Box::pin(pool.close()).await,
+            Self::MySql(pool) => Box::pin(pool.close()).await,
         }
     }
 }
@@ -82,17 +82,17 @@ impl Transaction {
 
     pub(crate) async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(transaction) => transaction.commit().await,
-            Self::MySql(transaction) => transaction.commit().await,
+            Self::Sqlite(transaction) => Box::pin(transaction.commit()).await,
+            Self::Postgres(transaction) => Box::pin(transaction.commit()).await,
+            Self::MySql(transaction) => Box::pin(transaction.commit()).await,
         }
     }
 
     pub(crate) async fn rollback(self) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite(transaction) => transaction.rollback().await,
-            Self::Postgres(transaction) => transaction.rollback().await,
-            Self::MySql(transaction) => transaction.rollback().await,
+            Self::Sqlite(transaction) => Box::pin(transaction.rollback()).await,
+            Self::Postgres(transaction) => Box::pin(transaction.rollback()).await,
+            Self::MySql(transaction) => Box::pin(transaction.rollback()).await,
         }
     }
 }

@@ -70,19 +70,20 @@ impl Query {
     }
 
     /// All rows.
+    // Three drivers in one future are large, and callers have several of them: each has a place of its own.
     pub(crate) async fn fetch_all(self, on: impl Into<On<'_>>) -> sqlx::Result<Vec<Row>> {
         match on.into() {
             // By itself a statement is a whole transaction.
-            On::Pool(pool) => retried!(self.clone().rows_of(pool)),
-            On::Transaction(transaction) => self.rows_within(transaction).await,
+            On::Pool(pool) => retried!(Box::pin(self.clone().rows_of(pool))),
+            On::Transaction(transaction) => Box::pin(self.rows_within(transaction)).await,
         }
     }
 
     /// Runs it and says how many rows it has met: also those that were as it says before.
     pub(crate) async fn execute(self, on: impl Into<On<'_>>) -> sqlx::Result<u64> {
         match on.into() {
-            On::Pool(pool) => retried!(self.clone().done_by(pool)),
-            On::Transaction(transaction) => self.done_within(transaction).await,
+            On::Pool(pool) => retried!(Box::pin(self.clone().done_by(pool))),
+            On::Transaction(transaction) => Box::pin(self.done_within(transaction)).await,
         }
     }
 
