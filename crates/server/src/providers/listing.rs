@@ -88,7 +88,7 @@ impl Connections {
         let skipped = i64::from(query.page.saturating_sub(1)) * i64::from(query.per_page);
         let select = narrowed("*", &order, user, query).bind(query.per_page).bind(skipped);
         let rows = select.fetch_all(&self.pool).await?;
-        let items = rows.iter().map(Row::read).collect::<sqlx::Result<_>>()?;
+        let items: Vec<Connection> = rows.iter().map(Row::read).collect::<sqlx::Result<_>>()?;
         let total: i64 = narrowed("count(*)", "", user, query).fetch_one(&self.pool).await?.only()?;
         Ok(Page { items, total: u64::try_from(total).unwrap_or_default() })
     }
