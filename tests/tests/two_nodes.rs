@@ -4,7 +4,8 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +59,30 @@ enum Seen {
 fn as_one(settings: &[String], seen: Seen) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let (a, b) = (start(&data, settings), start(&data, settings));
+    live(&[data.clone(), data], settings, seen);
+}
+
+/// The same with a data folder for each node, as on two machines: they share nothing but the key file, and what the settings name.
+fn as_one_apart(settings: &[String], seen: Seen) {
+    let folder = tempfile::tempdir().unwrap();
+    live(&apart(folder.path(), settings), settings, seen);
+}
+
+/// Two data folders with the same key file.
+fn apart(folder: &Path, settings: &[String]) -> [PathBuf; 2] {
+    let folders = [folder.join("a"), folder.join("b")];
+    assert_eq!(start(&folders[0], settings).stop(), Some(0));
+    for folder in [folders[1].clone(), folders[1].join("keys")] {
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let [from, to] = [&folders[0], &folders[1]].map(|folder| folder.join("keys/session-manager.keys"));
+    std::fs::copy(from, to).unwrap();
+    folders
+}
+
+fn live(folders: &[PathBuf; 2], settings: &[String], seen: Seen) {
+    let (a, b) = (start(&folders[0], settings), start(&folders[1], settings));
     let (phone, laptop) = registered(&a, &b);
     let first = phone.login(EMAIL, PASSWORD);
     let second = laptop.login(EMAIL, PASSWORD);
@@ -91,7 +115,7 @@ fn as_one(settings: &[String], seen: Seen) {
     let third = laptop.refresh(&third.refresh).expect(200).tokens();
     let listed = laptop.get("/auth/sessions", &third.access).expect(200);
     assert_eq!(listed.json["total_count"], 2, "{}", listed.text);
-    let a = start(&data, settings);
+    let a = start(&folders[0], settings);
     let phone = a.client("Phone/1.0");
     phone.get("/auth/me", &third.access).expect(200);
     laptop.call("DELETE", "/auth/sessions/all/revoke", &second.access).expect(200);
@@ -182,6 +206,116 @@ fn on_postgres() {
 fn on_mariadb() {
     let server = MariaDb::start().unwrap();
     as_one(&[format!("sessions.url={}", server.fresh_database().unwrap())], Seen::AtOnce);
+}
+
+#[test]
+fn with_accounts_on_postgres() {
+    let server = Postgres::start().unwrap();
+    let accounts = || format!("database.url={}", server.fresh_database().unwrap());
+    as_one_apart(&[accounts()], Seen::AtOnce);
+    as_one_apart(&[accounts(), "backend=opaque".to_owned(), "audit.sinks=db,log".to_owned()], Seen::AtOnce);
+    as_one_apart(&[accounts(), "verification.mode=feed".to_owned(), BY_THE_BUS.to_owned()], Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn with_accounts_on_mariadb() {
+    let server = MariaDb::start().unwrap();
+    let accounts = || format!("database.url={}", server.fresh_database().unwrap());
+    as_one_apart(&[accounts(), "audit.sinks=db,log".to_owned()], Seen::AtOnce);
+    as_one_apart(&[accounts(), "verification.mode=feed".to_owned()], Seen::Within(MAX_AGE));
+}
+
+#[test]
+fn with_accounts_on_postgres_and_sessions_on_a_redis_cluster() {
+    let (server, cluster) = (Postgres::start().unwrap(), RedisCluster::start().unwrap());
+    let settings = || {
+        [
+            format!("database.url={}", server.fresh_database().unwrap()),
+            format!("sessions.url={}", cluster.urls().join(",")),
+            "sessions.storage=redis-cluster".to_owned(),
+            "audit.sinks=db,log".to_owned(),
+        ]
+    };
+    as_one_apart(&settings(), Seen::AtOnce);
+    account_life_apart(&settings());
+}
+
+#[test]
+fn an_account_lives_on_two_nodes() {
+    let (postgres, mariadb) = (Postgres::start().unwrap(), MariaDb::start().unwrap());
+    for url in [postgres.fresh_database().unwrap(), mariadb.fresh_database().unwrap()] {
+        account_life_apart(&[format!("database.url={url}")]);
+    }
+}
+
+/// What an account goes through, each step at the other node; one of them is killed in the middle of it.
+fn account_life_apart(settings: &[String]) {
+    const NEW: &str = "Battery-Staple-8";
+    let folder = tempfile::tempdir().unwrap();
+    let settings = &[settings, &["rate_limits.enabled=false".to_owned()]].concat();
+    let folders = apart(folder.path(), settings);
+    let (a, b) = (start(&folders[0], settings), start(&folders[1], settings));
+    let (phone, laptop) = registered(&a, &b);
+    let (first, second) = (phone.login(EMAIL, PASSWORD), laptop.login(EMAIL, PASSWORD));
+    // A lock that one node has seen the beginning of counts at the other: ten guesses, at whichever.
+    for guess in 0..10 {
+        let client = if guess % 2 == 0 { &phone } else { &laptop };
+        client.post("/auth/login", json!({"email": "eve@example.org", "password": "wrong"})).expect(401);
+    }
+    for client in [&phone, &laptop] {
+        let answer = client.post("/auth/login", json!({"email": "eve@example.org", "password": "wrong"}));
+        answer.expect_problem(403, ":account-locked");
+    }
+    // A new password at one node ends the sessions of the other.
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    let changed = phone.send("PATCH", "/api/v1/auth/me/password", Some(&first.access), Some(&change));
+    changed.expect(200);
+    laptop.get("/auth/me", &second.access).expect(401);
+    laptop.post("/auth/login", json!({"email": EMAIL, "password": PASSWORD})).expect(401);
+    let third = laptop.login(EMAIL, NEW);
+    phone.get("/auth/me", &third.access).expect(200);
+    // The node that did it dies; what it had said is so.
+    a.kill();
+    laptop.get("/auth/me", &third.access).expect(200);
+    laptop.post("/password-resets", json!({"email": EMAIL})).expect(202);
+    b.wait_for_mail("reset");
+    let a = start(&folders[0], settings);
+    let phone = a.client("Phone/1.0");
+    let token = b.mailed_token("/reset-password");
+    let path = format!("/api/v1/password-resets/{token}");
+    let reset = phone.send("PATCH", &path, None, Some(&json!({"new_password": PASSWORD})));
+    reset.expect(200);
+    laptop.get("/auth/me", &third.access).expect(401);
+    laptop.login(EMAIL, PASSWORD);
+    assert_eq!((a.stop(), b.stop()), (Some(0), Some(0)));
+}
+
+#[test]
+fn two_servers_begin_at_once_on_an_empty_database() {
+    let (postgres, mariadb) = (Postgres::start().unwrap(), MariaDb::start().unwrap());
+    for round in 0..3 {
+        for url in [postgres.fresh_database().unwrap(), mariadb.fresh_database().unwrap()] {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = [format!("database.url={url}")];
+            let barrier = Barrier::new(4);
+            let nodes: Vec<Server> = thread::scope(|scope| {
+                let begun: Vec<_> = (0..4)
+                    .map(|node| {
+                        let (data, settings, barrier) = (folder.path().join(node.to_string()), &settings, &barrier);
+                        scope.spawn(move || {
+                            barrier.wait();
+                            start(&data, settings)
+                        })
+                    })
+                    .collect();
+                begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            for node in nodes {
+                let client = node.client("Phone/1.0");
+                assert_eq!(client.send("GET", "/ready", None, None).status, 200, "round {round}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -361,6 +495,22 @@ fn while_postgres_is_restarted() {
     let server = RefCell::new(Postgres::start().unwrap());
     let settings = [format!("sessions.url={}", server.borrow().fresh_database().unwrap())];
     away_and_back(&settings, || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+}
+
+#[test]
+fn while_the_accounts_are_paused_or_restarted_on_postgres() {
+    let server = RefCell::new(Postgres::start().unwrap());
+    let settings = || [format!("database.url={}", server.borrow().fresh_database().unwrap())];
+    away_and_back(&settings(), || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+    away_and_back(&settings(), || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
+}
+
+#[test]
+fn while_the_accounts_are_paused_or_restarted_on_mariadb() {
+    let server = RefCell::new(MariaDb::start().unwrap());
+    let settings = || [format!("database.url={}", server.borrow().fresh_database().unwrap())];
+    away_and_back(&settings(), || server.borrow_mut().kill().unwrap(), || server.borrow_mut().restart().unwrap());
+    away_and_back(&settings(), || server.borrow_mut().pause().unwrap(), || server.borrow_mut().resume().unwrap());
 }
 
 #[test]

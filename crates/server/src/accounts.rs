@@ -14,8 +14,6 @@ mod tokens;
 mod user;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqlitePool;
-
 pub(crate) use credentials::{ChangeRefusal, NewPassword, PasswordRefusal};
 pub(crate) use devices::{DeviceKey, DeviceToken};
 pub(crate) use email::EmailAddress;
@@ -31,12 +29,13 @@ pub(crate) use user::{AdminRule, Role, User};
 use crate::mail::{MailError, Mailer};
 use crate::passwords::{HashingFailed, Passwords};
 use crate::random::NoRandomness;
+use crate::sql::{self, Overtaken, Pool};
 use lockout::Lockout;
 
 /// The accounts of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Accounts {
-    pool: SqlitePool,
+    pool: Pool,
     passwords: Passwords,
     mailer: Mailer,
     admins: AdminRule,
@@ -56,21 +55,27 @@ pub(crate) enum Fault {
     Randomness(#[from] NoRandomness),
 }
 
+impl Overtaken for Fault {
+    fn is_overtaken(&self) -> bool {
+        if let Self::Storage(error) = self { error.is_overtaken() } else { false }
+    }
+}
+
 impl Accounts {
     /// Accounts in a migrated database.
-    pub(crate) fn new(pool: SqlitePool, passwords: Passwords, mailer: Mailer, admins: AdminRule) -> Self {
+    pub(crate) fn new(pool: Pool, passwords: Passwords, mailer: Mailer, admins: AdminRule) -> Self {
         Self { lockout: Lockout::new(pool.clone()), pool, passwords, mailer, admins }
     }
 
     /// The pool, to look at what is stored.
     #[cfg(test)]
-    pub(crate) fn pool(&self) -> &SqlitePool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Whether the database answers.
     pub(crate) async fn ping(&self) -> Result<(), Fault> {
-        sqlx::query("SELECT 1 FROM users LIMIT 1").execute(&self.pool).await?;
+        sql::query("SELECT 1 FROM users LIMIT 1").fetch_all(&self.pool).await?;
         Ok(())
     }
 
@@ -84,5 +89,7 @@ impl Accounts {
     }
 }
 
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod test_support;

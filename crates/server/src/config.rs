@@ -1,7 +1,7 @@
 //! The configuration: every key with its type and default. Layers, checks and printing are in the submodules.
 
-mod availability;
 mod check;
+mod database;
 mod load;
 mod oauth;
 mod print;

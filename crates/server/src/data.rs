@@ -1,25 +1,30 @@
-//! The data folder: its lock and the SQLite database with our own migrations.
+//! The data folder with its lock, and the database of the accounts with our own migrations: a file of SQLite in it, or one elsewhere.
 
 mod database;
+#[cfg(test)]
+mod elsewhere;
 mod lock;
 mod mark;
+mod network;
 
 use std::path::{Path, PathBuf};
 
 use session_manager_core::{Clock as _, SystemClock};
-use sqlx::SqlitePool;
 
 use crate::config::{Settings, SqliteFile};
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::keys::Keys;
+use crate::sql::Pool;
+#[cfg(test)]
+pub(crate) use elsewhere::{fresh_database, settings_at, test_settings};
 use lock::FolderLock;
 pub(crate) use mark::BackupMark;
 
 /// An opened data folder. Dropping it releases the folder's lock.
 #[derive(Debug)]
 pub(crate) struct Data {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: Pool,
     pub(crate) keys: Keys,
     /// Where mail is spooled; exists.
     pub(crate) mail: PathBuf,
@@ -47,10 +52,10 @@ impl Data {
         }
         let lock = FolderLock::acquire(folder).await?;
         let keys = Keys::load_or_create(&key_folder(folder))?;
-        let pool = database::open(database_file(settings)?).await?;
+        let pool = pool(settings).await?;
         let mark = BackupMark::new(&pool, folder);
         mark.advance(SystemClock.now()).await.map_err(|error| {
-            StartError::environment("the database cannot be written", error.to_string(), "Check the space on the disk.")
+            StartError::environment("the database cannot be written", error.to_string(), "Check the space on its disk.")
         })?;
         let shared = lock.is_shared();
         Ok(Self { pool, keys, mail, mark, shared, _lock: lock.into_running() })
@@ -91,12 +96,18 @@ pub(crate) fn key_folder(data: &Path) -> PathBuf {
     data.join("keys")
 }
 
+async fn pool(settings: &Settings) -> Result<Pool, StartError> {
+    match &settings.database.url {
+        Some(url) if SqliteFile::parse(url.expose()).is_none() => network::open(url.expose()).await,
+        _ => Ok(Pool::Sqlite(database::open(database_file(settings)?).await?)),
+    }
+}
+
 fn database_file(settings: &Settings) -> Result<SqliteFile, StartError> {
     let Some(url) = &settings.database.url else {
         return Ok(SqliteFile::at(&settings.data.join("session-manager.sqlite3")));
     };
-    let file =
-        SqliteFile::parse(url.expose()).unwrap_or(Err("is not one of SQLite, which is all that this version knows"));
+    let file = SqliteFile::parse(url.expose()).unwrap_or(Err("is not one of SQLite"));
     file.map_err(|why| StartError::config("`database.url` cannot be used", why, "Write it like sqlite:PATH."))
 }
 
@@ -194,8 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_url_without_a_file_is_refused_by_its_key() {
         let folder = tempfile::tempdir().unwrap();
-        for url in ["sqlite::memory:", "sqlite:x.db?mode=ro", "sqlite:x.db?key=hunter2", "postgres://app:hunter2@db/x"]
-        {
+        for url in ["sqlite::memory:", "sqlite:x.db?mode=ro", "sqlite:x.db?key=hunter2"] {
             let message = Data::open(&with_url(folder.path(), url)).await.unwrap_err().to_string();
             assert!(message.starts_with("`database.url`") && !message.contains("hunter2"), "{url}: {message}");
         }

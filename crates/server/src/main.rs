@@ -1,4 +1,4 @@
-//! Reference service of session-manager: the complete account API on an embedded SQLite file.
+//! Reference service of session-manager: the complete account API on an embedded SQLite file, or in PostgreSQL, MySQL or MariaDB.
 
 mod accounts;
 mod api;
@@ -26,6 +26,7 @@ mod readiness;
 mod routes;
 mod serve;
 mod sessions;
+mod sql;
 mod streams;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -14,8 +14,6 @@ mod tokens;
 mod turns;
 mod vault;
 
-use sqlx::SqlitePool;
-
 pub(crate) use authorization::{Begun, Pending};
 pub(crate) use connection::{Alias, Connection, Status};
 pub(crate) use listing::{Order, PageQuery, Sort};
@@ -29,6 +27,7 @@ use crate::config::{PublicUrl, Settings};
 use crate::exit::StartError;
 use crate::keys::Keys;
 use crate::random::NoRandomness;
+use crate::sql::{Overtaken, Pool};
 use http_client::HttpClient;
 use turns::{Turn, Turns};
 use uuid::Uuid;
@@ -55,6 +54,12 @@ pub(crate) enum Fault {
     Randomness(#[from] NoRandomness),
 }
 
+impl Overtaken for Fault {
+    fn is_overtaken(&self) -> bool {
+        if let Self::Storage(error) = self { error.is_overtaken() } else { false }
+    }
+}
+
 impl Providers {
     /// The configured providers, on a migrated database.
     ///
@@ -63,7 +68,7 @@ impl Providers {
     pub(crate) fn new(
         settings: &Settings,
         public_url: &PublicUrl,
-        pool: &SqlitePool,
+        pool: &Pool,
         keys: &Keys,
     ) -> Result<Self, StartError> {
         let vault = Vault::new(keys.provider_keys()).map_err(|error| {

@@ -7,21 +7,19 @@ pub(crate) mod remember;
 mod schema;
 mod sentinel;
 mod stores;
+mod trail;
 mod transaction;
 
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use session_manager::audit_db::DbAudit;
-use session_manager::factory::{AuditDatabase, SqlStorage, assemble};
+use session_manager::factory::{SqlStorage, assemble};
 use session_manager_core::storage::Severity;
 use session_manager_core::{Clock, InvalidationBus, SessionManager, SessionObserver, SessionStorage};
 use session_manager_http::{
     ClientAddressConfig, ClientAddressResolver, CrossSitePolicy, TrustedProxies, TrustedProxiesError,
 };
 use session_manager_middleware_axum::SessionLayer;
-use session_manager_storage_sqlx::SqlxStorage;
-use sqlx::{Sqlite, SqlitePool};
 
 use crate::accounts::Accounts;
 use crate::config::{PublicUrl, SessionStorageKind, Settings};
@@ -29,9 +27,12 @@ use crate::data::Data;
 use crate::exit::StartError;
 use crate::keys::LiveKeys;
 use crate::limits::Counters;
+use crate::sql::Pool;
 
 pub(crate) use claims::with_role;
 pub(crate) use cookies::{BrowserCookies, CLEAR_SITE_DATA};
+pub(crate) use schema::{MYSQL as MYSQL_SESSIONS, POSTGRES as POSTGRES_SESSIONS};
+pub(crate) use trail::Trail;
 pub(crate) use transaction::PasswordChange;
 
 /// The sessions of the service.
@@ -41,10 +42,10 @@ pub(crate) struct Sessions {
     bus: Arc<dyn InvalidationBus>,
     counters: Option<Arc<dyn Counters>>,
     /// The storage as SQL, where it is: only that can join a transaction of the accounts.
-    sql: Option<SqlxStorage<Sqlite>>,
-    audit: Option<Arc<DbAudit<Sqlite>>>,
+    sql: Option<SqlStorage>,
+    audit: Option<Trail>,
     metrics: Option<PrometheusHandle>,
-    pool: SqlitePool,
+    pool: Pool,
     cookies: BrowserCookies,
     layer: SessionLayer,
 }
@@ -79,15 +80,10 @@ impl Sessions {
         // The background work is asked of the manager when it is to begin.
         let (made, _) = assemble(&parts::config(settings), opened.resources).map_err(|error| misfit(&error))?;
         let manager = made.manager;
-        let sql = match made.sql {
-            // Those of another database have no part in the accounts' transactions.
-            Some(SqlStorage::Sqlite(storage)) if settings.sessions.storage == SessionStorageKind::Sqlx => Some(storage),
-            _ => None,
-        };
-        let audit = match made.audit {
-            Some(AuditDatabase::Sqlite(audit)) => Some(audit),
-            _ => None,
-        };
+        // Those of another database have no part in the accounts' transactions.
+        let beside_accounts = settings.sessions.storage == SessionStorageKind::Sqlx && settings.sessions.url.is_none();
+        let sql = made.sql.filter(|_| beside_accounts);
+        let audit = made.audit.and_then(Trail::of);
         examine(&manager).await?;
         let cookies = BrowserCookies::new(public_url).map_err(|error| misfit(&error))?;
         let cross_site = CrossSitePolicy::new([public_url.as_str()]).map_err(|error| misfit(&error))?;
@@ -118,8 +114,8 @@ impl Sessions {
     }
 
     /// The audit table, where there is one.
-    pub(crate) fn audit(&self) -> Option<&DbAudit<Sqlite>> {
-        self.audit.as_deref()
+    pub(crate) fn audit(&self) -> Option<&Trail> {
+        self.audit.as_ref()
     }
 
     /// The manager.

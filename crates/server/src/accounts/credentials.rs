@@ -3,15 +3,15 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::sign_in::{Attempted, Origin, Refusal};
-use super::tokens::{self, Grant, InvalidToken, Purpose};
+use super::tokens::{self, Grant, InvalidToken, MailToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, User};
 use crate::mail::Letter;
 use crate::passwords::{Password, Violation, violations};
+use crate::sql::{self, Transaction, retried};
 
 /// So many links for a new password an account has at once.
 const MOST_LINKS: i64 = 5;
@@ -92,21 +92,21 @@ impl Accounts {
     /// not take it along. Returns `false` when there is no such user.
     pub(crate) async fn store_password(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         user: Uuid,
         password: &NewPassword,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        for purpose in [Purpose::Reset, Purpose::EmailChange] {
-            tokens::revoke(&mut *db, user, purpose).await?;
-        }
-        let changed = sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
+        let changed = sql::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(password.as_str())
             .bind(now.timestamp_millis())
             .bind(user.to_string())
-            .execute(db)
+            .execute(&mut *db)
             .await?;
-        Ok(changed.rows_affected() == 1)
+        for purpose in [Purpose::Reset, Purpose::EmailChange] {
+            tokens::revoke(&mut *db, user, purpose).await?;
+        }
+        Ok(changed == 1)
     }
 
     /// Tells the user that the password was changed. Send it after the commit.
@@ -124,23 +124,33 @@ impl Accounts {
     /// Takes longer for a known address: answer the request before this future ends. An address that was never confirmed is nobody's yet, and
     /// its owner might be made to activate a stranger's registration.
     pub(crate) async fn request_reset(&self, email: &EmailAddress, now: DateTime<Utc>) -> Result<(), Fault> {
-        if by_email(&self.pool, email).await?.is_none() {
-            return Ok(());
-        }
-        // The lock at once: those who ask at the same time count one another's links, and an account that closes meanwhile gets none.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let Some(stored) = by_email(&mut *transaction, email).await? else { return Ok(()) };
-        let user = stored.into_user(&self.admins);
-        if user.disabled_at.is_some() || user.email_verified_at.is_none() {
-            return Ok(());
-        }
-        if tokens::pending(&mut transaction, user.id, Purpose::Reset, now).await? >= MOST_LINKS {
-            tracing::info!(user = %user.id, "no further link for a new password: the mailbox has enough that are good");
-            return Ok(());
-        }
-        let token = tokens::issue(&mut transaction, user.id, &Grant::Reset, now).await?;
-        transaction.commit().await?;
+        let Some(found) = by_email(&self.pool, email).await? else { return Ok(()) };
+        let id = found.into_user(&self.admins).id;
+        let Some((user, token)) = retried!(self.issue_reset(id, email, now))? else { return Ok(()) };
         self.send(&user.recipient(), &Letter::Reset { token: token.expose() }, now).await
+    }
+
+    /// Under the account's lock: those who ask at the same time count one another's links, and an account that closes meanwhile gets none.
+    async fn issue_reset(
+        &self,
+        id: Uuid,
+        email: &EmailAddress,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(User, MailToken)>, Fault> {
+        let mut transaction = self.pool.begin().await?;
+        super::user::lock(&mut transaction, id).await?;
+        let Some(stored) = by_email(&mut transaction, email).await? else { return Ok(None) };
+        let user = stored.into_user(&self.admins);
+        if user.id != id || user.disabled_at.is_some() || user.email_verified_at.is_none() {
+            return Ok(None);
+        }
+        if tokens::pending(&mut transaction, id, Purpose::Reset, now).await? >= MOST_LINKS {
+            tracing::info!(user = %id, "no further link for a new password: the mailbox has enough that are good");
+            return Ok(None);
+        }
+        let token = tokens::issue(&mut transaction, id, &Grant::Reset, now).await?;
+        transaction.commit().await?;
+        Ok(Some((user, token)))
     }
 
     /// When the link for a new password expires, if it is good now.
@@ -152,7 +162,7 @@ impl Accounts {
     /// disabled since is good for nothing.
     pub(crate) async fn reset_password(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         token: &str,
         password: &NewPassword,
         now: DateTime<Utc>,

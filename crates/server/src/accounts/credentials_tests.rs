@@ -38,9 +38,10 @@ async fn a_change_needs_the_current_password_and_another_one_that_is_strong() {
     assert!(matches!(change(PASSWORD, "weak").await, Err(ChangeRefusal::New(PasswordRefusal::Weak(_)))));
     let hash = change(PASSWORD, NEW).await.unwrap();
     assert!(signs_in(&bench.accounts, PASSWORD).await, "nothing is stored yet");
-    let mut connection = bench.accounts.pool().acquire().await.unwrap();
-    assert!(bench.accounts.store_password(&mut connection, user.id, &hash, at(2)).await.unwrap());
-    assert!(!bench.accounts.store_password(&mut connection, Uuid::nil(), &hash, at(2)).await.unwrap());
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    assert!(bench.accounts.store_password(&mut transaction, user.id, &hash, at(2)).await.unwrap());
+    assert!(!bench.accounts.store_password(&mut transaction, Uuid::nil(), &hash, at(2)).await.unwrap());
+    transaction.commit().await.unwrap();
     assert!(signs_in(&bench.accounts, NEW).await && !signs_in(&bench.accounts, PASSWORD).await);
     bench.accounts.notify_password_changed(&user, at(3)).await.unwrap();
     assert_eq!(bench.take_mail(), [("password-changed".into(), "a@b.example".into(), None)]);
@@ -129,9 +130,9 @@ async fn no_link_works_after_a_change() {
     bench.accounts.request_reset(&email("a@b.example"), at(1)).await.unwrap();
     let second = bench.take_token("a@b.example");
     let hash = bench.accounts.hash_new_password(password(NEW)).await.unwrap();
-    let mut connection = bench.accounts.pool().acquire().await.unwrap();
-    bench.accounts.store_password(&mut connection, user.id, &hash, at(3)).await.unwrap();
-    drop(connection);
+    let mut transaction = bench.accounts.pool().begin().await.unwrap();
+    bench.accounts.store_password(&mut transaction, user.id, &hash, at(3)).await.unwrap();
+    transaction.commit().await.unwrap();
     assert_eq!(reset(&bench, &second, "Third-Password-9", 4).await, Err(InvalidToken));
 }
 
@@ -182,7 +183,7 @@ async fn a_link_of_an_account_that_is_disabled_is_called_dead() {
     let user = bench.verified_user("a@b.example").await;
     bench.accounts.request_reset(&user.email, at(0)).await.unwrap();
     let token = bench.take_token("a@b.example");
-    let disable = sqlx::query("UPDATE users SET disabled_at = 1");
+    let disable = crate::sql::query("UPDATE users SET disabled_at = 1");
     disable.execute(bench.accounts.pool()).await.unwrap();
     assert_eq!(bench.accounts.reset_expiry(&token, at(2)).await.unwrap(), None);
     assert_eq!(reset(&bench, &token, NEW, 2).await, Err(InvalidToken));

@@ -10,11 +10,13 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::user::lock;
 use super::{Accounts, Fault};
 use crate::random;
+use crate::sql::{self, retried};
 
 /// So many devices of a user are remembered; the longest unused is forgotten first.
-const KEPT: i64 = 50;
+const KEPT: usize = 50;
 
 /// The secret of a device. It proves nothing but that the device was here before. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl fmt::Debug for DeviceToken {
 impl Accounts {
     /// Whether the user signed in on this device before.
     pub(crate) async fn knows_device(&self, user: Uuid, device: &DeviceToken) -> Result<bool, Fault> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM known_devices WHERE user_id = ? AND hash = ?")
+        let found = sql::query("SELECT 1 FROM known_devices WHERE user_id = ? AND hash = ?")
             .bind(user.to_string())
             .bind(device.hash())
             .fetch_optional(&self.pool)
@@ -98,42 +100,44 @@ impl Accounts {
         device: &DeviceToken,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        retried!(self.remember_device_once(user, device, now))
+    }
+
+    async fn remember_device_once(&self, user: Uuid, device: &DeviceToken, now: DateTime<Utc>) -> Result<bool, Fault> {
         let mut transaction = self.pool.begin().await?;
-        // The write comes first, so that the transaction never has to wait for one in its middle.
-        let inserted = sqlx::query(
+        lock(&mut transaction, user).await?;
+        let inserted = sql::query(
             "INSERT INTO known_devices (user_id, hash, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3) \
              ON CONFLICT (user_id, hash) DO NOTHING",
         )
+        .mysql("INSERT IGNORE INTO known_devices (user_id, hash, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)")
         .bind(user.to_string())
         .bind(device.hash())
         .bind(now.timestamp_millis())
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        let is_new = inserted.rows_affected() == 1;
+        let is_new = inserted == 1;
         if !is_new {
-            sqlx::query("UPDATE known_devices SET last_seen = max(last_seen, ?3) WHERE user_id = ?1 AND hash = ?2")
+            sql::query("UPDATE known_devices SET last_seen = ?3 WHERE user_id = ?1 AND hash = ?2 AND last_seen < ?3")
                 .bind(user.to_string())
                 .bind(device.hash())
                 .bind(now.timestamp_millis())
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await?;
         }
-        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM known_devices WHERE user_id = ?")
+        let known = sql::query("SELECT hash FROM known_devices WHERE user_id = ? ORDER BY last_seen DESC")
             .bind(user.to_string())
-            .fetch_one(&mut *transaction)
+            .fetch_all(&mut transaction)
             .await?;
-        if known > KEPT {
-            sqlx::query(
-                "DELETE FROM known_devices WHERE user_id = ?1 AND hash IN \
-                 (SELECT hash FROM known_devices WHERE user_id = ?1 ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)",
-            )
-            .bind(user.to_string())
-            .bind(KEPT)
-            .execute(&mut *transaction)
-            .await?;
+        for row in known.iter().skip(KEPT) {
+            sql::query("DELETE FROM known_devices WHERE user_id = ? AND hash = ?")
+                .bind(user.to_string())
+                .bind(row.only::<Vec<u8>>()?)
+                .execute(&mut transaction)
+                .await?;
         }
         transaction.commit().await?;
-        Ok(is_new && known > 1)
+        Ok(is_new && known.len() > 1)
     }
 }
 

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Row as _, SqlitePool};
 
 use super::user::time;
 use super::{DeviceToken, EmailAddress, Fault};
+use crate::sql::{self, Pool, retried};
 
 const LIMIT: u32 = 10;
 const LOCKED_MILLIS: i64 = 60 * 60 * 1000;
@@ -80,18 +80,18 @@ pub(super) enum Admission {
 /// Counts failures.
 #[derive(Clone, Debug)]
 pub(super) struct Lockout {
-    pool: SqlitePool,
+    pool: Pool,
 }
 
 impl Lockout {
-    pub(super) fn new(pool: SqlitePool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self { pool }
     }
 
     /// Asked before the password is looked at.
     pub(super) async fn admit(&self, target: &Target, source: &Source, now: DateTime<Utc>) -> Result<Admission, Fault> {
         let key = source.key();
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT origin, count, locked_until FROM login_failures \
              WHERE account = ? AND origin IN (?, ?) AND last_failure_at > ?",
         )
@@ -103,9 +103,10 @@ impl Lockout {
         .await?;
         let mut delay = Duration::ZERO;
         for row in rows {
-            let (origin, count): (String, u32) = (row.try_get("origin")?, row.try_get("count")?);
+            let (origin, count): (String, i64) = (row.try_get("origin")?, row.try_get("count")?);
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
             if origin == key {
-                if let Some(until) = row.try_get::<Option<i64>, _>("locked_until")?
+                if let Some(until) = row.try_get::<Option<i64>>("locked_until")?
                     && until > now.timestamp_millis()
                 {
                     return Ok(Admission::Locked { until: time(until)? });
@@ -138,15 +139,41 @@ impl Lockout {
         Ok(None)
     }
 
-    /// Adds one, and the lock at the limit, in one statement. Returns `false` when it is locked already.
+    /// Adds one, and the lock at the limit, while nobody else counts the same. Returns `false` when it is locked already.
     async fn count(&self, target: &Target, origin: &str, limit: u32, now: DateTime<Utc>) -> Result<bool, Fault> {
-        let done = sqlx::query(
-            "INSERT INTO login_failures (account, origin, count, last_failure_at) VALUES (?1, ?2, 1, ?3) \
-             ON CONFLICT (account, origin) DO UPDATE SET \
+        retried!(self.count_once(target, origin, limit, now))
+    }
+
+    async fn count_once(&self, target: &Target, origin: &str, limit: u32, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let mut transaction = self.pool.begin().await?;
+        // Makes the row where it is missing, and holds it in either case.
+        sql::query(
+            "INSERT INTO login_failures (account, origin, count, last_failure_at) VALUES (?1, ?2, 0, ?3) \
+             ON CONFLICT (account, origin) DO UPDATE SET origin = excluded.origin",
+        )
+        .mysql(
+            "INSERT INTO login_failures (account, origin, count, last_failure_at) VALUES (?1, ?2, 0, ?3) \
+             ON DUPLICATE KEY UPDATE origin = ?2",
+        )
+        .bind(&target.0)
+        .bind(origin)
+        .bind(now.timestamp_millis())
+        .execute(&mut transaction)
+        .await?;
+        // The order matters to MySQL, where each assignment sees those before it.
+        let done = sql::query(
+            "UPDATE login_failures SET \
                count = CASE WHEN locked_until IS NOT NULL OR last_failure_at <= ?4 THEN 1 ELSE count + 1 END, \
                locked_until = CASE WHEN locked_until IS NULL AND last_failure_at > ?4 AND count + 1 >= ?5 THEN ?6 END, \
                last_failure_at = ?3 \
-             WHERE locked_until IS NULL OR locked_until <= ?3",
+             WHERE account = ?1 AND origin = ?2 AND (locked_until IS NULL OR locked_until <= ?3)",
+        )
+        .mysql(
+            "UPDATE login_failures SET \
+               count = CASE WHEN locked_until IS NOT NULL OR last_failure_at <= ?4 THEN 1 ELSE count + 1 END, \
+               locked_until = CASE WHEN locked_until IS NULL AND last_failure_at > ?4 AND count >= ?5 THEN ?6 END, \
+               last_failure_at = ?3 \
+             WHERE account = ?1 AND origin = ?2 AND (locked_until IS NULL OR locked_until <= ?3)",
         )
         .bind(&target.0)
         .bind(origin)
@@ -154,9 +181,10 @@ impl Lockout {
         .bind(now.timestamp_millis() - MEMORY_MILLIS)
         .bind(limit)
         .bind(now.timestamp_millis() + LOCKED_MILLIS)
-        .execute(&self.pool)
+        .execute(&mut transaction)
         .await?;
-        Ok(done.rows_affected() > 0)
+        transaction.commit().await?;
+        Ok(done > 0)
     }
 
     /// Forgets the failures of the origin after the right password. Returns the end of the lock when guesses that ran
@@ -171,7 +199,7 @@ impl Lockout {
             return Ok(Some(until));
         }
         // Mostly there is nothing to forget, and then there is no write either.
-        sqlx::query(
+        sql::query(
             "DELETE FROM login_failures WHERE account = ?1 AND origin = ?2 AND (locked_until IS NULL OR locked_until <= ?3)",
         )
         .bind(&target.0)
@@ -184,16 +212,21 @@ impl Lockout {
 
     /// Removes failures that are forgotten anyway.
     pub(super) async fn purge(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
-        let done = sqlx::query(
+        let done = sql::query(
             "DELETE FROM login_failures WHERE (account, origin) IN (SELECT account, origin FROM login_failures \
-             WHERE last_failure_at <= ?1 AND coalesce(locked_until, 0) <= ?2 ORDER BY last_failure_at LIMIT ?3)",
+             WHERE last_failure_at <= ?1 AND coalesce(locked_until, 0) <= ?2 ORDER BY last_failure_at LIMIT ?3) \
+             AND last_failure_at <= ?1",
+        )
+        .mysql(
+            "DELETE FROM login_failures WHERE last_failure_at <= ?1 AND coalesce(locked_until, 0) <= ?2 \
+             ORDER BY last_failure_at LIMIT ?3",
         )
         .bind(now.timestamp_millis() - MEMORY_MILLIS)
         .bind(now.timestamp_millis())
         .bind(limit)
         .execute(&self.pool)
         .await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 }
 

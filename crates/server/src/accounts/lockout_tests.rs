@@ -122,8 +122,8 @@ async fn no_address_is_stored_in_clear_and_the_forgotten_is_purged() {
     let bench = Bench::new().await;
     let (lockout, here) = (&bench.accounts.lockout, block("203.0.113.7"));
     fail(lockout, &here, 0, 10).await;
-    let account: Vec<u8> =
-        sqlx::query_scalar("SELECT account FROM login_failures").fetch_one(bench.accounts.pool()).await.unwrap();
+    let row = sql::query("SELECT account FROM login_failures").fetch_all(bench.accounts.pool()).await.unwrap();
+    let account: Vec<u8> = row[0].only().unwrap();
     assert!(!String::from_utf8_lossy(&account).contains("b.example"));
     assert_eq!(lockout.purge(100, at(HOUR - 1)).await.unwrap(), 0);
     assert_eq!(lockout.purge(1, at(HOUR)).await.unwrap(), 1, "in batches");

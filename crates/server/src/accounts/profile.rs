@@ -1,13 +1,13 @@
 //! Changes that users, or administrators, make to an account.
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::tokens::{self, Consumed, Grant, Purpose};
+use super::tokens::{self, Consumed, Grant, MailToken, Purpose};
 use super::user::{by_email, by_id};
 use super::{Accounts, EmailAddress, Fault, PersonName, User};
 use crate::mail::{Letter, Recipient};
+use crate::sql::{self, Transaction, retried};
 
 /// What became of the wish for another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Accounts {
         name: &PersonName,
         now: DateTime<Utc>,
     ) -> Result<Option<User>, Fault> {
-        sqlx::query("UPDATE users SET name = ?, updated_at = ? WHERE id = ?")
+        sql::query("UPDATE users SET name = ?, updated_at = ? WHERE id = ?")
             .bind(name.as_str())
             .bind(now.timestamp_millis())
             .bind(user.to_string())
@@ -50,46 +50,62 @@ impl Accounts {
         if user.email == *new_email {
             return Ok(EmailChange::Unchanged);
         }
-        let grant = Grant::EmailChange(new_email.clone());
-        // The lock at once: the transaction never has to wait for it in its middle.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let owner = by_email(&mut *transaction, new_email).await?.map(|stored| stored.into_user(&self.admins));
-        if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
-            tokens::issue_spent(&mut transaction, user.id, &grant, now).await?;
-            transaction.commit().await?;
-            self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?;
-        } else {
-            let token = tokens::issue(&mut transaction, user.id, &grant, now).await?;
-            transaction.commit().await?;
-            let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
-            self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
+        match retried!(self.issue_email_change(user, new_email, now))? {
+            Err(owner) => self.send(&owner.recipient(), &Letter::AlreadyRegistered, now).await?,
+            Ok(token) => {
+                let recipient = Recipient { name: user.name.clone(), email: new_email.clone() };
+                self.send(&recipient, &Letter::EmailChange { token: token.expose() }, now).await?;
+            }
         }
         Ok(EmailChange::Pending)
+    }
+
+    /// The token, or whose the address is already.
+    async fn issue_email_change(
+        &self,
+        user: &User,
+        new_email: &EmailAddress,
+        now: DateTime<Utc>,
+    ) -> Result<Result<MailToken, User>, Fault> {
+        let grant = Grant::EmailChange(new_email.clone());
+        let mut transaction = self.pool.begin().await?;
+        let owner = by_email(&mut transaction, new_email).await?.map(|stored| stored.into_user(&self.admins));
+        let issued = if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
+            tokens::issue_spent(&mut transaction, user.id, &grant, now).await?;
+            Err(owner)
+        } else {
+            Ok(tokens::issue(&mut transaction, user.id, &grant, now).await?)
+        };
+        transaction.commit().await?;
+        Ok(issued)
     }
 
     /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account
     /// before and after; nothing when it is no such link, or when somebody else took the address meanwhile.
     pub(super) async fn confirm_email_change(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         token: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<(User, User)>, Fault> {
         let consumed = tokens::consume(db, token, Purpose::EmailChange, now).await?;
         let Some(Consumed { user, grant: Grant::EmailChange(new_email) }) = consumed else { return Ok(None) };
         let Some(old) = by_id(&mut *db, user).await? else { return Ok(None) };
-        sqlx::query("DELETE FROM users WHERE email = ? AND email_verified_at IS NULL AND disabled_at IS NULL")
+        sql::query("DELETE FROM users WHERE email = ? AND email_verified_at IS NULL AND disabled_at IS NULL")
             .bind(new_email.as_str())
             .execute(&mut *db)
             .await?;
-        let changed =
-            sqlx::query("UPDATE OR IGNORE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3")
-                .bind(now.timestamp_millis())
-                .bind(new_email.as_str())
-                .bind(user.to_string())
-                .execute(&mut *db)
-                .await?;
-        if changed.rows_affected() == 0 {
+        if by_email(&mut *db, &new_email).await?.is_some() {
+            return Ok(None);
+        }
+        // Who registers the address at this very moment makes this fail, and it is done again.
+        let changed = sql::query("UPDATE users SET email = ?2, email_verified_at = ?1, updated_at = ?1 WHERE id = ?3")
+            .bind(now.timestamp_millis())
+            .bind(new_email.as_str())
+            .bind(user.to_string())
+            .execute(&mut *db)
+            .await?;
+        if changed == 0 {
             return Ok(None);
         }
         // A link for a new password that lies in the old mailbox must not open the account any more.
@@ -102,23 +118,23 @@ impl Accounts {
     /// when it is closed. Returns `false` when there is no such user.
     pub(crate) async fn set_disabled(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Transaction,
         user: Uuid,
         disabled: bool,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        let done = sql::query("UPDATE users SET disabled_at = ?, updated_at = ? WHERE id = ?")
+            .bind(disabled.then(|| now.timestamp_millis()))
+            .bind(now.timestamp_millis())
+            .bind(user.to_string())
+            .execute(&mut *db)
+            .await?;
         if disabled {
             for purpose in [Purpose::Reset, Purpose::EmailChange] {
                 tokens::revoke(&mut *db, user, purpose).await?;
             }
         }
-        let done = sqlx::query("UPDATE users SET disabled_at = ?, updated_at = ? WHERE id = ?")
-            .bind(disabled.then(|| now.timestamp_millis()))
-            .bind(now.timestamp_millis())
-            .bind(user.to_string())
-            .execute(db)
-            .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 }
 

@@ -79,8 +79,7 @@ async fn an_address_that_was_never_confirmed_is_free() {
     let changed = bench.accounts.verify_email(&link, at(3)).await.unwrap().unwrap();
     assert_eq!((changed.id, changed.email.as_str()), (user.id, "new@b.example"));
     assert_eq!(bench.accounts.verify_email(&squatter, at(4)).await.unwrap(), Err(InvalidToken));
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(bench.accounts.pool()).await.unwrap();
-    assert_eq!(count, 1);
+    assert_eq!(bench.count("users").await, 1);
 }
 
 #[tokio::test]

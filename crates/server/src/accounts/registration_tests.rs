@@ -4,6 +4,7 @@ use super::*;
 use crate::accounts::test_support::{Bench, PASSWORD, at, email, password};
 use crate::accounts::{Origin, Refusal, Role, SignInAttempt};
 use crate::passwords::Violation;
+use crate::sql::Pool;
 
 const HOUR: i64 = 3_600_000;
 const OTHER: &str = "Battery-Staple-8";
@@ -61,8 +62,8 @@ async fn wrong_tokens_are_refused() {
     {
         assert_eq!(bench.accounts.verify_email(&wrong, at(1)).await.unwrap(), Err(InvalidToken), "{wrong}");
     }
-    let stored: Vec<u8> =
-        sqlx::query_scalar("SELECT hash FROM mail_tokens").fetch_one(bench.accounts.pool()).await.unwrap();
+    let row = sql::query("SELECT hash FROM mail_tokens").fetch_one(bench.accounts.pool()).await.unwrap();
+    let stored: Vec<u8> = row.only().unwrap();
     assert_ne!(stored, token.as_bytes(), "only a hash is stored");
     let as_text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &stored);
     assert_eq!(bench.accounts.verify_email(&as_text, at(1)).await.unwrap(), Err(InvalidToken), "the hash is no token");
@@ -140,8 +141,7 @@ async fn registrations_of_one_address_at_once_make_one_account() {
         tasks.spawn(async move { accounts.register(registration, at(0)).await.unwrap() });
     }
     tasks.join_all().await;
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(bench.accounts.pool()).await.unwrap();
-    assert_eq!(count, 1);
+    assert_eq!(bench.count("users").await, 1);
     let mut good = 0;
     for (_, _, token) in bench.take_mail() {
         good += u32::from(bench.accounts.verify_email(&token.unwrap(), at(1)).await.unwrap().is_ok());
@@ -154,8 +154,9 @@ async fn a_taken_address_costs_the_same_commit_as_a_free_one() {
     let bench = Bench::new().await;
     bench.verified_user("taken@b.example").await;
     for address in ["free@b.example", "taken@b.example"] {
-        let (before, mut watcher) = (bench.tokens().await, bench.accounts.pool().acquire().await.unwrap());
-        let version = async |watcher: &mut SqliteConnection| {
+        let Pool::Sqlite(pool) = bench.accounts.pool() else { panic!("only SQLite tells of commits") };
+        let (before, mut watcher) = (bench.tokens().await, pool.acquire().await.unwrap());
+        let version = async |watcher: &mut sqlx::SqliteConnection| {
             sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(watcher).await.unwrap()
         };
         let unchanged = version(&mut watcher).await;
@@ -229,7 +230,8 @@ async fn what_was_never_confirmed_is_purged_with_its_last_link() {
     bench.disable(closed.id, true, 1).await;
     let left = async || {
         let addresses = "SELECT email FROM users ORDER BY email";
-        sqlx::query_scalar::<_, String>(addresses).fetch_all(bench.accounts.pool()).await.unwrap()
+        let rows = sql::query(addresses).fetch_all(bench.accounts.pool()).await.unwrap();
+        rows.iter().map(|row| row.only::<String>().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(bench.accounts.purge(100, at(24 * HOUR - 1)).await.unwrap(), 0);
     assert_eq!(bench.accounts.purge(100, at(24 * HOUR)).await.unwrap(), 4, "three links and an account");
@@ -246,7 +248,7 @@ async fn the_clean_up_takes_no_more_than_it_is_told() {
         bench.register(address, "Ann", 0).await;
     }
     assert_eq!(bench.accounts.purge(1, at(24 * HOUR)).await.unwrap(), 2, "a link and its account");
-    sqlx::query("DELETE FROM mail_tokens").execute(bench.accounts.pool()).await.unwrap();
+    sql::query("DELETE FROM mail_tokens").execute(bench.accounts.pool()).await.unwrap();
     for removed in [1, 1, 0] {
         assert_eq!(bench.accounts.purge(1, at(24 * HOUR)).await.unwrap(), removed, "an account");
     }

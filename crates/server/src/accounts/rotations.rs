@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use session_manager_core::Epoch;
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::user::time;
 use super::{Accounts, Fault};
+use crate::sql;
 
 /// A rotation of everybody's tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +20,13 @@ pub(crate) struct GlobalRotation {
 impl Accounts {
     /// Notes the rotation that began an epoch.
     pub(crate) async fn note_rotation(&self, epoch: Epoch, rotation: &GlobalRotation) -> Result<(), Fault> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO global_rotations (incarnation, version, reason, rotated_by, rotated_at) VALUES (?, ?, ?, ?, ?) \
              ON CONFLICT DO NOTHING",
+        )
+        .mysql(
+            "INSERT IGNORE INTO global_rotations (incarnation, version, reason, rotated_by, rotated_at) \
+             VALUES (?, ?, ?, ?, ?)",
         )
         .bind(epoch.incarnation.to_string())
         .bind(i64::try_from(epoch.version).unwrap_or(i64::MAX))
@@ -36,7 +40,7 @@ impl Accounts {
 
     /// The rotation that began an epoch, as far as it was noted.
     pub(crate) async fn rotation(&self, epoch: Epoch) -> Result<Option<GlobalRotation>, Fault> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT reason, rotated_by, rotated_at FROM global_rotations WHERE incarnation = ? AND version = ?",
         )
         .bind(epoch.incarnation.to_string())
@@ -55,9 +59,8 @@ impl Accounts {
     /// When the oldest account was made.
     pub(crate) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, Fault> {
         // Ids are ordered by time.
-        let millis: Option<i64> =
-            sqlx::query_scalar("SELECT created_at FROM users ORDER BY id LIMIT 1").fetch_optional(&self.pool).await?;
-        Ok(millis.map(time).transpose()?)
+        let row = sql::query("SELECT created_at FROM users ORDER BY id LIMIT 1").fetch_optional(&self.pool).await?;
+        Ok(row.map(|row| time(row.only()?)).transpose()?)
     }
 }
 

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::user::Stored;
 use super::{Accounts, Fault, User};
+use crate::sql;
 
 /// Which accounts, and which page of them.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +32,11 @@ impl Accounts {
     pub(crate) async fn search(&self, search: &UserSearch) -> Result<UserPage, Fault> {
         let UserSearch { text, after, limit } = search;
         // Not LIKE: `_` and `%` are characters of addresses. No id of ours begins with a "z".
-        let rows: Vec<Stored> = sqlx::query_as(
+        let rows = sql::query(
             "SELECT * FROM users WHERE instr(email, ?1) > 0 AND id < coalesce(?2, 'z') ORDER BY id DESC LIMIT ?3",
+        )
+        .postgres(
+            "SELECT * FROM users WHERE strpos(email, ?1) > 0 AND id < coalesce(?2, 'z') ORDER BY id DESC LIMIT ?3",
         )
         .bind(text.trim().to_lowercase())
         .bind(after.map(|id| id.to_string()))
@@ -40,7 +44,8 @@ impl Accounts {
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() > usize::try_from(*limit).unwrap_or(usize::MAX);
-        let mut users: Vec<_> = rows.into_iter().map(|stored| stored.into_user(&self.admins)).collect();
+        let users = rows.iter().map(|row| Ok(row.read::<Stored>()?.into_user(&self.admins)));
+        let mut users: Vec<_> = users.collect::<Result<_, Fault>>()?;
         if more {
             users.pop();
         }

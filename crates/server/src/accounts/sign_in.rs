@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::lockout::{self, Admission, Source, Target};
-use super::user::{by_email, by_id};
+use super::user::{by_email, by_id_locked};
 use super::{Accounts, DeviceToken, EmailAddress, Fault, User};
 use crate::passwords::Password;
 
@@ -110,10 +110,10 @@ impl Accounts {
     /// # Security
     /// Between the check of the password and the beginning of the session lie a password hash and a delay. A change that ended the
     /// account's sessions in between has not ended this one, which began after it: the caller ends it when this says no. Whoever changes an
-    /// account holds the lock of writers from the end of the sessions to the commit, and so the answer waits for that lock.
+    /// account holds its lock from before the end of the sessions to the commit, and so the answer waits for that lock.
     pub(crate) async fn still_admits(&self, signed_in: &SignedIn) -> Result<Result<(), Refusal>, Fault> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let stored = by_id(&mut *transaction, signed_in.user.id).await?;
+        let mut transaction = self.pool.begin().await?;
+        let stored = by_id_locked(&mut transaction, signed_in.user.id).await?;
         transaction.rollback().await?;
         let Some(stored) = stored.filter(|stored| stored.password_hash == signed_in.checked.0) else {
             return Ok(Err(Refusal::WrongCredentials));

@@ -37,7 +37,12 @@ impl Bench {
 
     pub(crate) async fn with(admins: AdminRule) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { data: folder.path().to_owned(), ..Settings::default() };
+        let settings = crate::data::test_settings(folder.path());
+        Self::on(folder, settings, admins).await
+    }
+
+    /// With the database, and the folder for the mail, of the settings.
+    pub(crate) async fn on(folder: tempfile::TempDir, settings: Settings, admins: AdminRule) -> Self {
         let data = Data::open(&settings).await.unwrap();
         let mailer = Mailer::new(data.mail.clone(), PublicUrl::parse("http://127.0.0.1:8080").unwrap());
         let passwords = Passwords::new(2).await.unwrap();
@@ -52,6 +57,7 @@ impl Bench {
 
     /// The same accounts over other connections.
     pub(crate) fn over(&self, pool: sqlx::SqlitePool) -> Accounts {
+        let pool = crate::sql::Pool::Sqlite(pool);
         Accounts { pool: pool.clone(), lockout: super::Lockout::new(pool), ..self.accounts.clone() }
     }
 
@@ -84,7 +90,13 @@ impl Bench {
 
     /// How many mail tokens are stored, good or not.
     pub(crate) async fn tokens(&self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM mail_tokens").fetch_one(self.accounts.pool()).await.unwrap()
+        self.count("mail_tokens").await
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let count = crate::sql::query(format!("SELECT count(*) FROM {table}"));
+        count.fetch_one(self.accounts.pool()).await.unwrap().only().unwrap()
     }
 
     /// From now on no mail can be sent.
@@ -94,8 +106,9 @@ impl Bench {
 
     /// Closes the account, or opens it again. Its sessions are no business of the accounts.
     pub(crate) async fn disable(&self, user: Uuid, disabled: bool, millis: i64) {
-        let mut connection = self.accounts.pool().acquire().await.unwrap();
-        assert!(self.accounts.set_disabled(&mut connection, user, disabled, at(millis)).await.unwrap());
+        let mut transaction = self.accounts.pool().begin().await.unwrap();
+        assert!(self.accounts.set_disabled(&mut transaction, user, disabled, at(millis)).await.unwrap());
+        transaction.commit().await.unwrap();
     }
 
     /// Kind, recipient and token of each spooled mail, oldest first; the spool is empty afterwards.

@@ -6,13 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{EmailAddress, Fault, NewPassword, PersonName};
 use crate::random;
+use crate::sql::{self, Pool, Row, Transaction};
 
 /// The token is unknown, expired or used; which of them is nobody's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +78,7 @@ impl Grant {
         if let Self::EmailChange(email) = self { Some(email) } else { None }
     }
 
-    fn of_row(purpose: Purpose, row: &SqliteRow) -> sqlx::Result<Self> {
+    fn of_row(purpose: Purpose, row: &Row) -> sqlx::Result<Self> {
         Ok(match purpose {
             Purpose::Verify => Self::Verify(Credentials {
                 name: PersonName::from_stored(row.try_get("name")?),
@@ -121,7 +120,7 @@ pub(super) struct Consumed {
 /// Makes a token. An earlier change of address dies by another one. Those of registrations and resets live on beside it: anybody can ask for one,
 /// and must not take away the link of whoever did so first.
 pub(super) async fn issue(
-    db: &mut SqliteConnection,
+    db: &mut Transaction,
     user: Uuid,
     grant: &Grant,
     now: DateTime<Utc>,
@@ -132,7 +131,7 @@ pub(super) async fn issue(
 /// Writes what [`issue`] would write, used up and expired already: a refusal has to cost what a success costs, or its time would tell it.
 /// The clean-up removes it.
 pub(super) async fn issue_spent(
-    db: &mut SqliteConnection,
+    db: &mut Transaction,
     user: Uuid,
     grant: &Grant,
     now: DateTime<Utc>,
@@ -141,17 +140,18 @@ pub(super) async fn issue_spent(
 }
 
 async fn write(
-    db: &mut SqliteConnection,
+    db: &mut Transaction,
     user: Uuid,
     grant: &Grant,
     expires_at: DateTime<Utc>,
     used_at: Option<DateTime<Utc>>,
 ) -> Result<MailToken, Fault> {
     let (token, purpose) = (MailToken::generate()?, grant.purpose());
+    super::user::lock(db, user).await?;
     if purpose == Purpose::EmailChange {
         revoke(db, user, purpose).await?;
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO mail_tokens (hash, user_id, purpose, name, password_hash, new_email, expires_at, used_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -170,12 +170,12 @@ async fn write(
 
 /// How many tokens for the purpose the user has that are good now.
 pub(super) async fn pending(
-    db: &mut SqliteConnection,
+    db: &mut Transaction,
     user: Uuid,
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> Result<i64, Fault> {
-    let count = sqlx::query_scalar(
+    let counted = sql::query(
         "SELECT count(*) FROM mail_tokens WHERE user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
     )
     .bind(user.to_string())
@@ -183,12 +183,12 @@ pub(super) async fn pending(
     .bind(now.timestamp_millis())
     .fetch_one(db)
     .await?;
-    Ok(count)
+    Ok(counted.only()?)
 }
 
 /// Removes the user's tokens for a purpose.
-pub(super) async fn revoke(db: &mut SqliteConnection, user: Uuid, purpose: Purpose) -> Result<(), Fault> {
-    sqlx::query("DELETE FROM mail_tokens WHERE user_id = ? AND purpose = ?")
+pub(super) async fn revoke(db: &mut Transaction, user: Uuid, purpose: Purpose) -> Result<(), Fault> {
+    sql::query("DELETE FROM mail_tokens WHERE user_id = ? AND purpose = ?")
         .bind(user.to_string())
         .bind(purpose.as_str())
         .execute(db)
@@ -196,38 +196,44 @@ pub(super) async fn revoke(db: &mut SqliteConnection, user: Uuid, purpose: Purpo
     Ok(())
 }
 
-/// Uses the token up in one statement, so that of two that come at once one finds it used.
+/// Uses the token up. It is judged under the lock of its user, so that of two that come at once one finds it used.
 pub(super) async fn consume(
-    db: &mut SqliteConnection,
+    db: &mut Transaction,
     token: &str,
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> Result<Option<Consumed>, Fault> {
-    let row = sqlx::query(
-        "UPDATE mail_tokens SET used_at = ?1 WHERE hash = ?2 AND purpose = ?3 AND used_at IS NULL AND expires_at > ?1 \
-         RETURNING user_id, name, password_hash, new_email",
+    let owner = sql::query("SELECT user_id FROM mail_tokens WHERE hash = ?").bind(hash(token)).fetch_optional(&mut *db);
+    let Some(owner) = owner.await? else { return Ok(None) };
+    let owner: String = owner.only()?;
+    let owner: Uuid = owner.parse().map_err(|_| sqlx::Error::Decode("a user id is not a UUID".into()))?;
+    super::user::lock(db, owner).await?;
+    let row = sql::query(
+        "SELECT name, password_hash, new_email FROM mail_tokens \
+         WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? FOR UPDATE",
     )
-    .bind(now.timestamp_millis())
     .bind(hash(token))
     .bind(purpose.as_str())
-    .fetch_optional(db)
+    .bind(now.timestamp_millis())
+    .fetch_optional(&mut *db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let user: String = row.try_get("user_id")?;
-    Ok(Some(Consumed {
-        user: user.parse().map_err(|_| sqlx::Error::Decode("a user id is not a UUID".into()))?,
-        grant: Grant::of_row(purpose, &row)?,
-    }))
+    sql::query("UPDATE mail_tokens SET used_at = ? WHERE hash = ?")
+        .bind(now.timestamp_millis())
+        .bind(hash(token))
+        .execute(db)
+        .await?;
+    Ok(Some(Consumed { user: owner, grant: Grant::of_row(purpose, &row)? }))
 }
 
 /// When the token expires, if it is good now. Those of a disabled account are not, however it came to be disabled.
 pub(super) async fn expiry(
-    pool: &SqlitePool,
+    pool: &Pool,
     token: &str,
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, Fault> {
-    let millis: Option<i64> = sqlx::query_scalar(
+    let row = sql::query(
         "SELECT mail_tokens.expires_at FROM mail_tokens JOIN users ON users.id = mail_tokens.user_id \
          WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND users.disabled_at IS NULL",
     )
@@ -236,19 +242,20 @@ pub(super) async fn expiry(
     .bind(now.timestamp_millis())
     .fetch_optional(pool)
     .await?;
-    Ok(millis.map(super::user::time).transpose()?)
+    Ok(row.map(|row| super::user::time(row.only()?)).transpose()?)
 }
 
 /// Removes expired tokens.
-pub(super) async fn purge(pool: &SqlitePool, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
-    let done = sqlx::query(
+pub(super) async fn purge(pool: &Pool, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
+    let done = sql::query(
         "DELETE FROM mail_tokens WHERE hash IN (SELECT hash FROM mail_tokens WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
     )
+    .mysql("DELETE FROM mail_tokens WHERE expires_at <= ? ORDER BY expires_at LIMIT ?")
     .bind(now.timestamp_millis())
     .bind(limit)
     .execute(pool)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
 fn hash(token: &str) -> Vec<u8> {

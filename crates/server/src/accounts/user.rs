@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Executor, FromRow, Row as _, Sqlite};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Accounts, EmailAddress, Fault};
 use crate::mail::Recipient;
+use crate::sql::{self, FromRow, On, Row, Transaction};
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -91,8 +90,8 @@ impl Stored {
     }
 }
 
-impl FromRow<'_, SqliteRow> for Stored {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Stored {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let id: String = row.try_get("id")?;
         Ok(Self {
             password_hash: row.try_get("password_hash")?,
@@ -102,8 +101,8 @@ impl FromRow<'_, SqliteRow> for Stored {
                 email: EmailAddress::from_stored(row.try_get("email")?),
                 name: row.try_get("name")?,
                 role: Role::User,
-                email_verified_at: row.try_get::<Option<i64>, _>("email_verified_at")?.map(time).transpose()?,
-                disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(time).transpose()?,
+                email_verified_at: row.try_get::<Option<i64>>("email_verified_at")?.map(time).transpose()?,
+                disabled_at: row.try_get::<Option<i64>>("disabled_at")?.map(time).transpose()?,
                 created_at: time(row.try_get("created_at")?)?,
                 updated_at: time(row.try_get("updated_at")?)?,
             },
@@ -128,13 +127,25 @@ impl Accounts {
     }
 }
 
-pub(super) async fn by_id(db: impl Executor<'_, Database = Sqlite>, id: Uuid) -> sqlx::Result<Option<Stored>> {
-    sqlx::query_as("SELECT * FROM users WHERE id = ?").bind(id.to_string()).fetch_optional(db).await
+pub(super) async fn by_id(db: impl Into<On<'_>>, id: Uuid) -> sqlx::Result<Option<Stored>> {
+    let row = sql::query("SELECT * FROM users WHERE id = ?").bind(id.to_string()).fetch_optional(db).await?;
+    row.map(|row| row.read()).transpose()
 }
 
-pub(super) async fn by_email(
-    db: impl Executor<'_, Database = Sqlite>,
-    email: &EmailAddress,
-) -> sqlx::Result<Option<Stored>> {
-    sqlx::query_as("SELECT * FROM users WHERE email = ?").bind(email.as_str()).fetch_optional(db).await
+/// Keeps others from changing the user, and what belongs to it, until the transaction ends. Everybody who changes more than one row of an account
+/// begins with this one, so that nobody waits for somebody who waits for them.
+pub(super) async fn lock(db: &mut Transaction, id: Uuid) -> sqlx::Result<()> {
+    sql::query("SELECT id FROM users WHERE id = ? FOR UPDATE").bind(id.to_string()).fetch_optional(db).await?;
+    Ok(())
+}
+
+/// The user with this id, once whoever is changing it has done so; nobody changes it until the transaction ends.
+pub(super) async fn by_id_locked(db: &mut Transaction, id: Uuid) -> sqlx::Result<Option<Stored>> {
+    let row = sql::query("SELECT * FROM users WHERE id = ? FOR UPDATE").bind(id.to_string()).fetch_optional(db).await?;
+    row.map(|row| row.read()).transpose()
+}
+
+pub(super) async fn by_email(db: impl Into<On<'_>>, email: &EmailAddress) -> sqlx::Result<Option<Stored>> {
+    let row = sql::query("SELECT * FROM users WHERE email = ?").bind(email.as_str()).fetch_optional(db).await?;
+    row.map(|row| row.read()).transpose()
 }

@@ -7,8 +7,8 @@ use session_manager_http::{CrossSitePolicy, TrustedProxies};
 use url::Url;
 
 use super::{
-    AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, SqliteFile,
-    VerificationMode, oauth, providers,
+    AuditSink, Backend, MailTransport, PublicUrl, SecretUrl, SessionStorageKind, Settings, VerificationMode, database,
+    oauth, providers,
 };
 use crate::exit::StartError;
 
@@ -106,7 +106,7 @@ fn sessions(settings: &Settings) -> Vec<Fault> {
         (
             "sessions.url",
             is_sql && !starts(&["postgres://", "postgresql://", "mysql://", "mariadb://"]),
-            "must begin with postgres:// or mysql://; without it sessions are in the accounts' SQLite file",
+            "must begin with postgres:// or mysql://; without it sessions are in the accounts' database",
         ),
         (
             "sessions.url",
@@ -190,11 +190,11 @@ fn mail(settings: &Settings) -> Vec<Fault> {
 fn refused(settings: &Settings, public_url: Option<&PublicUrl>) -> Vec<Fault> {
     let proxies = TrustedProxies::parse(settings.http.trusted_proxies.iter().map(ToString::to_string));
     let origin = CrossSitePolicy::new(public_url.map(PublicUrl::as_str));
-    let database = settings.database.url.as_ref().and_then(|url| SqliteFile::parse(url.expose())).transpose();
+    let database = settings.database.url.as_ref().and_then(database::fault);
     let faults = [
         ("http.trusted_proxies", proxies.err().map(|error| format!("cannot be trusted: {error}"))),
         ("public_url", origin.is_err().then(|| "is no origin that a browser names".to_owned())),
-        ("database.url", database.err().map(str::to_owned)),
+        ("database.url", database.map(str::to_owned)),
     ];
     faults.into_iter().filter_map(|(key, why)| Some((key, why?))).collect()
 }

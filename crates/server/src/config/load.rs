@@ -7,7 +7,7 @@ use std::path::Path;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::{Settings, availability, print};
+use super::{Settings, print};
 use crate::cli::Options;
 use crate::exit::{StartError, reason};
 
@@ -23,7 +23,6 @@ pub(crate) fn load(options: &Options, environment: Environment) -> Result<Settin
     refuse_unknown_keys(&merged)?;
     let settings: Settings = serde_path_to_error::deserialize(merged).map_err(|error| bad_value(&error))?;
     super::check(&settings)?;
-    availability::check(&settings)?;
     Ok(settings)
 }
 

@@ -5,21 +5,21 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use sqlx::SqlitePool;
 
 use crate::files;
+use crate::sql::{self, Pool, retried};
 
 const FILE: &str = "backup-mark";
 
 /// The mark of an opened data folder.
 #[derive(Clone, Debug)]
 pub(crate) struct BackupMark {
-    pool: SqlitePool,
+    pool: Pool,
     folder: PathBuf,
 }
 
 impl BackupMark {
-    pub(super) fn new(pool: &SqlitePool, folder: &Path) -> Self {
+    pub(super) fn new(pool: &Pool, folder: &Path) -> Self {
         Self { pool: pool.clone(), folder: folder.to_owned() }
     }
 
@@ -28,24 +28,32 @@ impl BackupMark {
         let path = self.folder.join(FILE);
         // A file that is missing or damaged says nothing.
         let ahead: i64 = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        let value: i64 = sqlx::query_scalar(
-            "UPDATE backup_mark SET restored_at = CASE WHEN value < ?1 THEN ?2 ELSE restored_at END, value = max(value, ?1) + 1 \
-             RETURNING value",
-        )
-        .bind(ahead)
-        .bind(now.timestamp_millis())
-        .fetch_one(&self.pool)
-        .await?;
+        let value = retried!(self.raise(ahead, now))?;
         if let Err(error) = files::write_unique(&self.folder, FILE, value.to_string().as_bytes()) {
             tracing::warn!(%error, "the backup mark could not be written; a restored database may go unnoticed");
         }
         Ok(())
     }
 
+    async fn raise(&self, ahead: i64, now: DateTime<Utc>) -> sqlx::Result<i64> {
+        let mut transaction = self.pool.begin().await?;
+        sql::query(
+            "UPDATE backup_mark SET restored_at = CASE WHEN value < ?1 THEN ?2 ELSE restored_at END, \
+             value = CASE WHEN value < ?1 THEN ?1 ELSE value END + 1",
+        )
+        .bind(ahead)
+        .bind(now.timestamp_millis())
+        .execute(&mut transaction)
+        .await?;
+        let value = sql::query("SELECT value FROM backup_mark").fetch_one(&mut transaction).await?.only()?;
+        transaction.commit().await?;
+        Ok(value)
+    }
+
     /// When the database was last seen to be from a backup.
     pub(crate) async fn restored_at(&self) -> sqlx::Result<Option<DateTime<Utc>>> {
         let millis: Option<i64> =
-            sqlx::query_scalar("SELECT restored_at FROM backup_mark").fetch_one(&self.pool).await?;
+            sql::query("SELECT restored_at FROM backup_mark").fetch_one(&self.pool).await?.only()?;
         Ok(millis.and_then(DateTime::from_timestamp_millis))
     }
 }

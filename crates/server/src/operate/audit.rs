@@ -1,17 +1,15 @@
 //! `audit`: search, check, export and shorten the trail in the database.
 
-use std::pin::pin;
-
 use futures_util::StreamExt as _;
-use session_manager::audit_db::{AuditQuery, DbAudit, MAX_PAGE, Verification};
+use session_manager::audit_db::{AuditQuery, MAX_PAGE, Verification};
 use session_manager_core::{AuditKind, SessionId, SystemClock, clock::Clock as _};
-use sqlx::Sqlite;
 
 use super::table::{Rows, time};
 use super::{account, failed, misspelt, say, user_id};
 use crate::app::App;
 use crate::cli::{AuditCommand, EventFilter, Output};
 use crate::exit::StartError;
+use crate::sessions::Trail;
 
 /// How many rows a step of the clean-up removes.
 const BATCH: u32 = 1000;
@@ -28,7 +26,7 @@ pub(super) async fn run(app: &App, command: AuditCommand) -> Result<(), StartErr
         AuditCommand::Search { filter, limit, output } => search(app, audit, &filter, limit, output).await,
         AuditCommand::Export { filter } => {
             let query = query(app, &filter).await?.oldest_first();
-            let mut lines = pin!(audit.export(query));
+            let mut lines = audit.export(query);
             while let Some(line) = lines.next().await {
                 say(&line.map_err(|error| failed("the audit trail cannot be read", error))?)?;
             }
@@ -73,13 +71,7 @@ async fn query(app: &App, filter: &EventFilter) -> Result<AuditQuery, StartError
     Ok(query)
 }
 
-async fn search(
-    app: &App,
-    audit: &DbAudit<Sqlite>,
-    filter: &EventFilter,
-    limit: u32,
-    output: Output,
-) -> Result<(), StartError> {
+async fn search(app: &App, audit: &Trail, filter: &EventFilter, limit: u32, output: Output) -> Result<(), StartError> {
     let mut query = query(app, filter).await?;
     let mut rows = Rows::new(&["TIME", "KIND", "USER", "SESSION", "ACTOR", "ADDRESS", "REASON"]);
     let mut left = limit;
@@ -109,7 +101,7 @@ async fn search(
     if output.json { Ok(()) } else { say(&rows.into_text()) }
 }
 
-async fn verify(audit: &DbAudit<Sqlite>, head: Option<&str>) -> Result<(), StartError> {
+async fn verify(audit: &Trail, head: Option<&str>) -> Result<(), StartError> {
     let head = head.map(str::parse).transpose().map_err(|error| misspelt("the head", error))?;
     let found = audit.verify(head.as_ref()).await.map_err(|error| failed("the audit trail cannot be read", error))?;
     match found {

@@ -110,7 +110,7 @@ async fn examine(settings: &Settings, report: &mut Report) {
         Err(error) => return report.add("sessions", Verdict::Error, error.to_string()),
     };
     match app.accounts().ping().await {
-        Ok(()) => report.add("accounts", Verdict::Ok, "can be read"),
+        Ok(()) => report.add("accounts", Verdict::Ok, format!("can be read, in {}", pool.engine().name())),
         Err(fault) => report.add("accounts", Verdict::Error, fault.to_string()),
     }
     sessions(&app, report).await;

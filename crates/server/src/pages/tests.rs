@@ -83,7 +83,7 @@ impl Service {
         });
         let later = serde_json::json!({"name": "Later"});
         let providers = serde_json::from_value(serde_json::json!({"acme": provider, "later": later})).unwrap();
-        let mut settings = Settings { data: folder.path().to_owned(), public_url, providers, ..Settings::default() };
+        let mut settings = Settings { public_url, providers, ..crate::data::test_settings(folder.path()) };
         change(&mut settings);
         let data = Data::open(&settings).await.unwrap();
         let clock = Arc::new(Hasty::default());

@@ -7,8 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use session_manager_core::SessionId;
 use sha2::{Digest as _, Sha256};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -16,6 +14,7 @@ use super::connection::time;
 use super::vault::{Field, Place};
 use super::{Connections, Fault};
 use crate::random;
+use crate::sql::{self, Row, retried};
 
 /// Long enough to sign in at the provider, with a second factor that has to be looked for.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -64,9 +63,17 @@ impl Connections {
     ) -> Result<Begun, Fault> {
         let text = || Ok::<_, Fault>(URL_SAFE_NO_PAD.encode(*Zeroizing::new(random::bytes::<32>()?)));
         let begun = Begun { state: text()?, verifier: Zeroizing::new(text()?) };
-        sqlx::query(
-            "INSERT OR REPLACE INTO provider_authorizations \
-             (connection_id, state_hash, user_id, session_id, by_browser, verifier, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        sql::query(
+            "INSERT INTO provider_authorizations \
+             (connection_id, state_hash, user_id, session_id, by_browser, verifier, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (connection_id) DO UPDATE SET \
+             state_hash = ?2, user_id = ?3, session_id = ?4, by_browser = ?5, verifier = ?6, expires_at = ?7",
+        )
+        .mysql(
+            "INSERT INTO provider_authorizations \
+             (connection_id, state_hash, user_id, session_id, by_browser, verifier, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON DUPLICATE KEY UPDATE \
+             state_hash = ?2, user_id = ?3, session_id = ?4, by_browser = ?5, verifier = ?6, expires_at = ?7",
         )
         .bind(connection.to_string())
         .bind(hash(&begun.state))
@@ -80,38 +87,51 @@ impl Connections {
         Ok(begun)
     }
 
-    /// Uses a state up, in one statement, so that of two that come at once one finds nothing. Nothing also when it is too old.
+    /// Uses a state up. Its row is locked before it is read, so that of two that come at once one finds nothing. Nothing also when it is too
+    /// old.
     pub(crate) async fn take(&self, state: &str, now: DateTime<Utc>) -> Result<Option<Pending>, Fault> {
-        let row = sqlx::query("DELETE FROM provider_authorizations WHERE state_hash = ? RETURNING *")
-            .bind(hash(state))
-            .fetch_optional(&self.pool)
-            .await?;
-        self.pending(row, now)
+        let row = retried!(self.take_once(state))?;
+        self.pending(row.as_ref(), now)
+    }
+
+    async fn take_once(&self, state: &str) -> Result<Option<Row>, Fault> {
+        let mut transaction = self.pool.begin().await?;
+        let row = sql::query("SELECT * FROM provider_authorizations WHERE state_hash = ? FOR UPDATE").bind(hash(state));
+        let row = row.fetch_optional(&mut transaction).await?;
+        if row.is_some() {
+            let used = sql::query("DELETE FROM provider_authorizations WHERE state_hash = ?").bind(hash(state));
+            used.execute(&mut transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(row)
     }
 
     /// Looks at what belongs to a state, which stays good.
     pub(crate) async fn look(&self, state: &str, now: DateTime<Utc>) -> Result<Option<Pending>, Fault> {
-        let row = sqlx::query("SELECT * FROM provider_authorizations WHERE state_hash = ?")
+        let row = sql::query("SELECT * FROM provider_authorizations WHERE state_hash = ?")
             .bind(hash(state))
             .fetch_optional(&self.pool)
             .await?;
-        self.pending(row, now)
+        self.pending(row.as_ref(), now)
     }
 
     /// Removes up to `limit` authorisations that nobody has finished in time. Returns how many.
     pub(crate) async fn purge(&self, limit: u32, now: DateTime<Utc>) -> Result<u64, Fault> {
-        let done = sqlx::query(
+        // One that was begun anew at this moment is looked at again under its lock.
+        let done = sql::query(
             "DELETE FROM provider_authorizations WHERE connection_id IN \
-             (SELECT connection_id FROM provider_authorizations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+             (SELECT connection_id FROM provider_authorizations WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) \
+             AND expires_at <= ?1",
         )
+        .mysql("DELETE FROM provider_authorizations WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2")
         .bind(now.timestamp_millis())
         .bind(limit)
         .execute(&self.pool)
         .await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
-    fn pending(&self, row: Option<SqliteRow>, now: DateTime<Utc>) -> Result<Option<Pending>, Fault> {
+    fn pending(&self, row: Option<&Row>, now: DateTime<Utc>) -> Result<Option<Pending>, Fault> {
         let Some(row) = row else { return Ok(None) };
         if time(row.try_get("expires_at")?)? <= now {
             return Ok(None);
@@ -121,7 +141,8 @@ impl Connections {
             text.parse().map_err(|_| sqlx::Error::Decode("an id of an authorisation is not a UUID".into()))
         };
         let (connection, user, session): (Uuid, _, Uuid) = (id("connection_id")?, id("user_id")?, id("session_id")?);
-        let verifier = self.vault.open(Place { connection, field: Field::Verifier }, row.try_get("verifier")?)?;
+        let verifier =
+            self.vault.open(Place { connection, field: Field::Verifier }, &row.try_get::<Vec<u8>>("verifier")?)?;
         let by_browser = row.try_get("by_browser")?;
         Ok(Some(Pending { connection, user, session: session.into(), by_browser, verifier }))
     }

@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::accounts::is_unprintable;
+use crate::sql::{FromRow, Row};
 
 /// A connection. Its tokens are elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -84,8 +83,8 @@ impl Alias {
     }
 }
 
-impl FromRow<'_, SqliteRow> for Connection {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Connection {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let (id, status): (String, String) = (row.try_get("id")?, row.try_get("status")?);
         Ok(Self {
             id: id.parse().map_err(|_| sqlx::Error::Decode("the id of a connection is not a UUID".into()))?,

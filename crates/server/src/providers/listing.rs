@@ -1,9 +1,9 @@
 //! The list of a user's connections, page by page.
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::{Connection, Connections, Fault, Status};
+use crate::sql::{self, Query, Row};
 
 /// Which connections, in which order, and which page of them.
 #[derive(Clone, Debug)]
@@ -83,26 +83,27 @@ pub(crate) struct Page {
 impl Connections {
     /// A page of the user's connections.
     pub(crate) async fn list(&self, user: Uuid, query: &PageQuery) -> Result<Page, Fault> {
-        let mut select = QueryBuilder::new("SELECT * FROM provider_connections");
-        narrow(&mut select, user, query);
         // Names from the two lists above, never from the request.
-        select.push(" ORDER BY ").push(query.sort.column()).push(query.order.words());
+        let order = format!(" ORDER BY {}{} LIMIT ? OFFSET ?", query.sort.column(), query.order.words());
         let skipped = i64::from(query.page.saturating_sub(1)) * i64::from(query.per_page);
-        select.push(" LIMIT ").push_bind(query.per_page).push(" OFFSET ").push_bind(skipped);
-        let mut count = QueryBuilder::new("SELECT count(*) FROM provider_connections");
-        narrow(&mut count, user, query);
-        let items = select.build_query_as().fetch_all(&self.pool).await?;
-        let total: i64 = count.build_query_scalar().fetch_one(&self.pool).await?;
+        let select = narrowed("*", &order, user, query).bind(query.per_page).bind(skipped);
+        let rows = select.fetch_all(&self.pool).await?;
+        let items: Vec<Connection> = rows.iter().map(Row::read).collect::<sqlx::Result<_>>()?;
+        let total: i64 = narrowed("count(*)", "", user, query).fetch_one(&self.pool).await?.only()?;
         Ok(Page { items, total: u64::try_from(total).unwrap_or_default() })
     }
 }
 
-fn narrow(sql: &mut QueryBuilder<Sqlite>, user: Uuid, query: &PageQuery) {
-    sql.push(" WHERE user_id = ").push_bind(user.to_string());
+fn narrowed(columns: &str, order: &str, user: Uuid, query: &PageQuery) -> Query {
+    let status = query.status.map_or("", |_| " AND status = ?");
+    let key = query.provider_key.as_ref().map_or("", |_| " AND provider_key = ?");
+    let text = format!("SELECT {columns} FROM provider_connections WHERE user_id = ?{status}{key}{order}");
+    let mut narrowed = sql::query(text).bind(user.to_string());
     if let Some(status) = query.status {
-        sql.push(" AND status = ").push_bind(status.as_str());
+        narrowed = narrowed.bind(status.as_str());
     }
     if let Some(key) = &query.provider_key {
-        sql.push(" AND provider_key = ").push_bind(key.clone());
+        narrowed = narrowed.bind(key);
     }
+    narrowed
 }

@@ -3,14 +3,13 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::connection::time;
 use super::vault::{Field, Place};
 use super::{Connections, Fault, Status};
+use crate::sql::{self, Row, Transaction, retried};
 
 /// Longer than a provider may take to answer: until then no other server asks it for newer tokens.
 const CLAIM: TimeDelta = TimeDelta::seconds(20);
@@ -48,7 +47,7 @@ pub(crate) struct Grant {
 impl Connections {
     /// What a connection was granted, if it is authorised.
     pub(crate) async fn grant(&self, connection: Uuid) -> Result<Option<Grant>, Fault> {
-        let row = sqlx::query("SELECT scope, expires_at, generation FROM provider_tokens WHERE connection_id = ?")
+        let row = sql::query("SELECT scope, expires_at, generation FROM provider_tokens WHERE connection_id = ?")
             .bind(connection.to_string())
             .fetch_optional(&self.pool)
             .await?;
@@ -57,16 +56,16 @@ impl Connections {
 
     /// The tokens of a connection, if it is authorised, and their generation.
     pub(crate) async fn tokens(&self, connection: Uuid) -> Result<Option<(Tokens, i64)>, Fault> {
-        let row = sqlx::query("SELECT * FROM provider_tokens WHERE connection_id = ?")
+        let row = sql::query("SELECT * FROM provider_tokens WHERE connection_id = ?")
             .bind(connection.to_string())
             .fetch_optional(&self.pool)
             .await?;
         let Some(row) = row else { return Ok(None) };
         let Grant { scope, expires_at, generation } = grant(&row)?;
         let open = |field, sealed: &[u8]| self.vault.open(Place { connection, field }, sealed);
-        let access = open(Field::AccessToken, row.try_get("access_token")?)?;
-        let refresh: Option<&[u8]> = row.try_get("refresh_token")?;
-        let refresh = refresh.map(|sealed| open(Field::RefreshToken, sealed)).transpose()?;
+        let access = open(Field::AccessToken, &row.try_get::<Vec<u8>>("access_token")?)?;
+        let refresh: Option<Vec<u8>> = row.try_get("refresh_token")?;
+        let refresh = refresh.map(|sealed| open(Field::RefreshToken, &sealed)).transpose()?;
         Ok(Some((Tokens { access, refresh, scope, expires_at }, generation)))
     }
 
@@ -77,14 +76,23 @@ impl Connections {
         tokens: &Tokens,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        retried!(self.authorised_once(connection, tokens, now))
+    }
+
+    async fn authorised_once(&self, connection: Uuid, tokens: &Tokens, now: DateTime<Utc>) -> Result<bool, Fault> {
         let (access, refresh) = self.sealed(connection, tokens)?;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.pool.begin().await?;
         if !set_status(&mut transaction, connection, Status::Active, now).await? {
             return Ok(false);
         }
-        sqlx::query(
+        sql::query(
             "INSERT INTO provider_tokens (connection_id, access_token, refresh_token, scope, expires_at, generation) \
              VALUES (?1, ?2, ?3, ?4, ?5, 1) ON CONFLICT (connection_id) DO UPDATE SET access_token = ?2, refresh_token = ?3, \
+             scope = ?4, expires_at = ?5, generation = provider_tokens.generation + 1, claimed_until = NULL",
+        )
+        .mysql(
+            "INSERT INTO provider_tokens (connection_id, access_token, refresh_token, scope, expires_at, generation) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1) ON DUPLICATE KEY UPDATE access_token = ?2, refresh_token = ?3, \
              scope = ?4, expires_at = ?5, generation = generation + 1, claimed_until = NULL",
         )
         .bind(connection.to_string())
@@ -92,7 +100,7 @@ impl Connections {
         .bind(refresh)
         .bind(&tokens.scope)
         .bind(tokens.expires_at.map(|time| time.timestamp_millis()))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
         transaction.commit().await?;
         Ok(true)
@@ -100,7 +108,7 @@ impl Connections {
 
     /// Keeps the other servers of this database from renewing the same tokens. Returns `false` when one of them was faster.
     pub(crate) async fn claim(&self, connection: Uuid, generation: i64, now: DateTime<Utc>) -> Result<bool, Fault> {
-        let done = sqlx::query(
+        let done = sql::query(
             "UPDATE provider_tokens SET claimed_until = ? \
              WHERE connection_id = ? AND generation = ? AND (claimed_until IS NULL OR claimed_until <= ?)",
         )
@@ -110,12 +118,12 @@ impl Connections {
         .bind(now.timestamp_millis())
         .execute(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// Ends a claim that came to nothing.
     pub(crate) async fn release(&self, connection: Uuid, generation: i64) -> Result<(), Fault> {
-        sqlx::query("UPDATE provider_tokens SET claimed_until = NULL WHERE connection_id = ? AND generation = ?")
+        sql::query("UPDATE provider_tokens SET claimed_until = NULL WHERE connection_id = ? AND generation = ?")
             .bind(connection.to_string())
             .bind(generation)
             .execute(&self.pool)
@@ -131,9 +139,20 @@ impl Connections {
         tokens: &Tokens,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
+        retried!(self.renewed_once(connection, generation, tokens, now))
+    }
+
+    async fn renewed_once(
+        &self,
+        connection: Uuid,
+        generation: i64,
+        tokens: &Tokens,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Fault> {
         let (access, refresh) = self.sealed(connection, tokens)?;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let done = sqlx::query(
+        let mut transaction = self.pool.begin().await?;
+        lock(&mut transaction, connection).await?;
+        let done = sql::query(
             "UPDATE provider_tokens SET access_token = ?, refresh_token = ?, scope = ?, expires_at = ?, \
              generation = generation + 1, claimed_until = NULL WHERE connection_id = ? AND generation = ?",
         )
@@ -143,9 +162,9 @@ impl Connections {
         .bind(tokens.expires_at.map(|time| time.timestamp_millis()))
         .bind(connection.to_string())
         .bind(generation)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Ok(false);
         }
         set_status(&mut transaction, connection, Status::Active, now).await?;
@@ -155,13 +174,18 @@ impl Connections {
 
     /// Erases tokens that the provider no longer takes.
     pub(crate) async fn expired(&self, connection: Uuid, generation: i64, now: DateTime<Utc>) -> Result<(), Fault> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let done = sqlx::query("DELETE FROM provider_tokens WHERE connection_id = ? AND generation = ?")
+        retried!(self.expired_once(connection, generation, now))
+    }
+
+    async fn expired_once(&self, connection: Uuid, generation: i64, now: DateTime<Utc>) -> Result<(), Fault> {
+        let mut transaction = self.pool.begin().await?;
+        lock(&mut transaction, connection).await?;
+        let done = sql::query("DELETE FROM provider_tokens WHERE connection_id = ? AND generation = ?")
             .bind(connection.to_string())
             .bind(generation)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        if done.rows_affected() == 1 {
+        if done == 1 {
             set_status(&mut transaction, connection, Status::Expired, now).await?;
         }
         Ok(transaction.commit().await?)
@@ -169,20 +193,25 @@ impl Connections {
 
     /// Erases the tokens of a connection and the authorisation that may be under way.
     pub(crate) async fn disconnected(&self, connection: Uuid, now: DateTime<Utc>) -> Result<(), Fault> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        retried!(self.disconnected_once(connection, now))
+    }
+
+    async fn disconnected_once(&self, connection: Uuid, now: DateTime<Utc>) -> Result<(), Fault> {
+        let mut transaction = self.pool.begin().await?;
+        lock(&mut transaction, connection).await?;
         for erase in [
             "DELETE FROM provider_authorizations WHERE connection_id = ?",
             "DELETE FROM provider_tokens WHERE connection_id = ?",
         ] {
-            sqlx::query(erase).bind(connection.to_string()).execute(&mut *transaction).await?;
+            sql::query(erase).bind(connection.to_string()).execute(&mut transaction).await?;
         }
         // One that never was authorised is what it was.
-        sqlx::query(
+        sql::query(
             "UPDATE provider_connections SET status = 'disconnected', updated_at = ? WHERE id = ? AND status <> 'pending'",
         )
         .bind(now.timestamp_millis())
         .bind(connection.to_string())
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
         Ok(transaction.commit().await?)
     }
@@ -194,7 +223,7 @@ impl Connections {
     }
 }
 
-fn grant(row: &SqliteRow) -> Result<Grant, Fault> {
+fn grant(row: &Row) -> Result<Grant, Fault> {
     let expires_at: Option<i64> = row.try_get("expires_at")?;
     Ok(Grant {
         scope: row.try_get("scope")?,
@@ -203,17 +232,19 @@ fn grant(row: &SqliteRow) -> Result<Grant, Fault> {
     })
 }
 
-async fn set_status(
-    db: &mut SqliteConnection,
-    connection: Uuid,
-    status: Status,
-    now: DateTime<Utc>,
-) -> Result<bool, Fault> {
-    let done = sqlx::query("UPDATE provider_connections SET status = ?, updated_at = ? WHERE id = ?")
+/// Everybody who changes several rows of a connection begins with this one, so that nobody waits for somebody who waits for them.
+async fn lock(db: &mut Transaction, connection: Uuid) -> Result<(), Fault> {
+    let lock = sql::query("SELECT id FROM provider_connections WHERE id = ? FOR UPDATE").bind(connection.to_string());
+    lock.fetch_optional(db).await?;
+    Ok(())
+}
+
+async fn set_status(db: &mut Transaction, connection: Uuid, status: Status, now: DateTime<Utc>) -> Result<bool, Fault> {
+    let done = sql::query("UPDATE provider_connections SET status = ?, updated_at = ? WHERE id = ?")
         .bind(status.as_str())
         .bind(now.timestamp_millis())
         .bind(connection.to_string())
         .execute(db)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }

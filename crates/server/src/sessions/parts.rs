@@ -17,6 +17,7 @@ use crate::accounts::Accounts;
 use crate::config::{self, AuditSink, Backend, SessionStorageKind, Settings, VerificationMode};
 use crate::data::Data;
 use crate::keys::{Keys, LiveKeys};
+use crate::sql::Engine;
 
 /// The issuer without a configured `public_url`. The port of such a server may be another one at each start, and its tokens outlive it.
 const LOCAL_ISSUER: &str = "http://localhost";
@@ -105,7 +106,7 @@ pub(super) fn resources(
     if settings.audit.sinks.contains(&AuditSink::Db) {
         resources = resources
             .audit_database(data.pool.clone())
-            .audit_table(audit_table())
+            .audit_table(if data.pool.engine() == Engine::Sqlite { audit_table() } else { native_audit_table() })
             .audit_key(ChainKey::new(audit_secret(&data.keys).as_ref())?);
     }
     if let Some(recorder) = recorder {
@@ -137,6 +138,11 @@ pub(super) fn native_table() -> SessionTable {
 /// The mapping of `migrations/0006_audit.sql`.
 pub(super) fn audit_table() -> AuditTable {
     AuditTable::new("session_events").chained(ChainTable::new("session_event_chain"))
+}
+
+/// The mapping of `migrations/postgres/0002_audit.sql` and of its sibling, with the database's own types.
+pub(super) fn native_audit_table() -> AuditTable {
+    audit_table().native()
 }
 
 /// The core's policy for ours.

@@ -1,32 +1,10 @@
-//! The tables of a database that the sessions have to themselves.
+//! The tables of the sessions in PostgreSQL, MySQL and MariaDB: in a database of their own, or in the accounts'.
 
-use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Acquire, SqlSafeStr as _};
+use crate::sql::Schema;
 
-/// Our migrations are kept apart from those of anybody else in that database.
 const TABLE: &str = "_session_manager_migrations";
 
-/// The schema in one database's own words.
-pub(super) struct Schema(&'static str);
-
-pub(super) const POSTGRES: Schema = Schema(include_str!("../../migrations/sessions/postgres.sql"));
-pub(super) const MYSQL: Schema = Schema(include_str!("../../migrations/sessions/mysql.sql"));
-
-impl Schema {
-    /// Makes what is missing. Of several servers that start at once one does it, and the others wait.
-    pub(super) async fn apply<'a, A>(&self, database: A) -> Result<(), MigrateError>
-    where
-        A: Acquire<'a>,
-        <A::Connection as std::ops::Deref>::Target: Migrate,
-    {
-        let migration = Migration::new(1, "sessions".into(), MigrationType::Simple, self.0.into_sql_str(), false);
-        let mut migrator = Migrator::with_migrations(vec![migration]);
-        migrator.dangerous_set_table_name(TABLE);
-        migrator.run(database).await
-    }
-
-    #[cfg(test)]
-    pub(super) const fn text(&self) -> &'static str {
-        self.0
-    }
-}
+pub(crate) const POSTGRES: Schema =
+    Schema { table: TABLE, steps: &[(1, "sessions", include_str!("../../migrations/sessions/postgres.sql"))] };
+pub(crate) const MYSQL: Schema =
+    Schema { table: TABLE, steps: &[(1, "sessions", include_str!("../../migrations/sessions/mysql.sql"))] };

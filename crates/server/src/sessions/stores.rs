@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::Pool;
+use deadpool::managed::Pool as Connections;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
-use session_manager::factory::{Database, Resources};
+use session_manager::factory::Resources;
 use session_manager::storage_memcached::{PooledMemcached, Server};
 use session_manager::storage_redis::RedisBus;
 use session_manager::storage_sqlx::PgBus;
 use session_manager::{InvalidationBus, LocalBus};
-use sqlx::SqlitePool;
-use sqlx::mysql::MySqlPoolOptions;
-use sqlx::postgres::PgPoolOptions;
 
 use super::parts;
 use super::schema;
@@ -21,12 +18,13 @@ use super::sentinel::Primary;
 use crate::config::{SecretUrl, SessionStorageKind, Settings, VerificationMode};
 use crate::exit::StartError;
 use crate::limits::{Counters, RedisCounters};
+use crate::sql::{self, Place, Pool};
 
-/// How long a connection, and an answer of Redis or memcached, may take. A statement of a database that was begun has no limit of its own; the
-/// request that waits for it has.
+/// How long a connection, and an answer of Redis or memcached, may take.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Connections to a database or cache server from this process.
+/// Connections to a cache server from this process.
 const CONNECTIONS: u32 = 16;
+const PLACE: Place = Place { what: "the storage of the sessions", key: "sessions.url" };
 /// Where nodes tell each other what ended.
 const CHANNEL: &str = "session-manager";
 
@@ -54,17 +52,13 @@ impl Opened {
 }
 
 /// Connects, and brings the tables of a database of the sessions' own up to date.
-pub(super) async fn connect(
-    settings: &Settings,
-    accounts: &SqlitePool,
-    resources: Resources,
-) -> Result<Opened, StartError> {
+pub(super) async fn connect(settings: &Settings, accounts: &Pool, resources: Resources) -> Result<Opened, StartError> {
     let mut opened = opened(settings, accounts, resources).await?;
     opened.resources = opened.resources.bus(Arc::clone(&opened.bus));
     Ok(opened)
 }
 
-async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Opened, StartError> {
+async fn opened(settings: &Settings, accounts: &Pool, resources: Resources) -> Result<Opened, StartError> {
     let url = settings.sessions.url.as_ref();
     match settings.sessions.storage {
         SessionStorageKind::Memory => Ok(Opened::new(resources, LocalBus::new())),
@@ -99,7 +93,7 @@ async fn opened(settings: &Settings, accounts: &SqlitePool, resources: Resources
             let url = required(url)?.expose();
             let address = url.strip_prefix("memcached://").unwrap_or(url).trim_end_matches('/');
             let size = usize::try_from(CONNECTIONS).unwrap_or(usize::MAX);
-            let pool = Pool::builder(Server::new(address))
+            let pool = Connections::builder(Server::new(address))
                 .max_size(size)
                 .runtime(deadpool::Runtime::Tokio1)
                 .wait_timeout(Some(LIMIT))
@@ -119,26 +113,26 @@ fn required(url: Option<&SecretUrl>) -> Result<&SecretUrl, StartError> {
     url.ok_or_else(|| unusable("`sessions.url` is missing"))
 }
 
-/// The accounts' own file, or a database of the sessions' own.
-async fn sql(settings: &Settings, accounts: &SqlitePool, resources: Resources) -> Result<Opened, StartError> {
-    let Some(url) = settings.sessions.url.as_ref().map(SecretUrl::expose) else {
-        // A row for each end is written only where somebody reads it.
-        let is_read = settings.verification.mode == VerificationMode::Feed;
-        let table = if is_read { parts::table_with_feed() } else { parts::table() };
-        return Ok(Opened::new(resources.session_table(table).database(accounts.clone()), LocalBus::new()));
+/// The accounts' own database, or one of the sessions' own.
+async fn sql(settings: &Settings, accounts: &Pool, resources: Resources) -> Result<Opened, StartError> {
+    let pool = match settings.sessions.url.as_ref().map(SecretUrl::expose) {
+        None => accounts.clone(),
+        Some(url) if url.starts_with("postgres") => {
+            Pool::Postgres(Box::pin(sql::postgres(url, &[schema::POSTGRES])).await.map_err(|error| error.told(PLACE))?)
+        }
+        Some(url) => Pool::MySql(Box::pin(sql::mysql(url, &[schema::MYSQL])).await.map_err(|error| error.told(PLACE))?),
     };
-    let resources = resources.session_table(parts::native_table());
-    if url.starts_with("postgres") {
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
-        let pool = pool.map_err(|error| unreachable(&error))?;
-        schema::POSTGRES.apply(&pool).await.map_err(|error| unreachable(&error))?;
-        let bus = PgBus::new(pool.clone(), CHANNEL).map_err(unusable)?;
-        return Ok(Opened::new(resources.database(Database::from(pool)), bus));
+    let table = match &pool {
+        // A row for each end is written only where somebody reads it.
+        Pool::Sqlite(_) if settings.verification.mode != VerificationMode::Feed => parts::table(),
+        Pool::Sqlite(_) => parts::table_with_feed(),
+        Pool::Postgres(_) | Pool::MySql(_) => parts::native_table(),
+    };
+    let resources = resources.session_table(table).database(pool.clone());
+    match pool {
+        Pool::Postgres(pool) => Ok(Opened::new(resources, PgBus::new(pool, CHANNEL).map_err(unusable)?)),
+        Pool::Sqlite(_) | Pool::MySql(_) => Ok(Opened::new(resources, LocalBus::new())),
     }
-    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT).connect(url).await;
-    let pool = pool.map_err(|error| unreachable(&error))?;
-    schema::MYSQL.apply(&pool).await.map_err(|error| unreachable(&error))?;
-    Ok(Opened::new(resources.database(Database::from(pool)), LocalBus::new()))
 }
 
 /// A connection that comes back by itself, and the bus over the same server.

@@ -37,9 +37,13 @@ fn the_migrations_are_the_reference_schemas_of_the_mappings() {
     let events = session_manager::audit_db::reference_ddl::<Sqlite>(&parts::audit_table()).unwrap();
     assert_eq!(statements(include_str!("../../migrations/0006_audit.sql")), statements(&events));
     let native = reference_ddl::<Postgres>(&parts::native_table()).unwrap();
-    assert_eq!(statements(schema::POSTGRES.text()), statements(&native));
+    assert_eq!(statements(schema::POSTGRES.steps[0].2), statements(&native));
+    let events = session_manager::audit_db::reference_ddl::<Postgres>(&parts::native_audit_table()).unwrap();
+    assert_eq!(statements(include_str!("../../migrations/postgres/0002_audit.sql")), statements(&events));
+    let events = session_manager::audit_db::reference_ddl::<MySql>(&parts::native_audit_table()).unwrap();
+    assert_eq!(statements(include_str!("../../migrations/mysql/0002_audit.sql")), statements(&events));
     let native = reference_ddl::<MySql>(&parts::native_table()).unwrap();
-    assert_eq!(statements(schema::MYSQL.text()), statements(&native));
+    assert_eq!(statements(schema::MYSQL.steps[0].2), statements(&native));
 }
 
 #[tokio::test]
@@ -57,7 +61,7 @@ async fn the_storage_finds_nothing_wrong_with_our_database() {
 async fn tables_that_do_not_fit_keep_the_server_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let data = Data::open(&settings(folder.path())).await.unwrap();
-    sqlx::query("ALTER TABLE sessions DROP COLUMN seed").execute(&data.pool).await.unwrap();
+    crate::sql::query("ALTER TABLE sessions DROP COLUMN seed").execute(&data.pool).await.unwrap();
     data.pool.close().await;
     drop(data);
     let message = app(settings(folder.path())).await.unwrap_err().to_string();

@@ -150,9 +150,9 @@ async fn a_session_that_outlived_its_account_is_refused_everywhere() {
     let (bench, this) = Bench::signed_in().await;
     let other = bench.login(ANN).await;
     // As only somebody with the database in hand can do it: the sessions stay.
-    sqlx::query("UPDATE users SET disabled_at = 1").execute(&bench.app.data().pool).await.unwrap();
+    crate::sql::query("UPDATE users SET disabled_at = 1").execute(&bench.app.data().pool).await.unwrap();
     refused_everywhere(&bench, &this, &other).await;
-    sqlx::query("UPDATE users SET disabled_at = NULL").execute(&bench.app.data().pool).await.unwrap();
+    crate::sql::query("UPDATE users SET disabled_at = NULL").execute(&bench.app.data().pool).await.unwrap();
     bench.call("GET", "/auth/me").bearer(&this.access).send().await.expect_problem(401, "revoked");
     bench.call("GET", "/auth/me").bearer(&other.access).send().await.expect(200);
 }

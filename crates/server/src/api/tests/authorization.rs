@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::authorization_server::{Answer as Reply, Arrival, AuthorizationServer};
 use super::bench::{ANN, Answer, Bench, Tokens};
+use crate::sql::Row;
 
 /// A service, a user who is signed in, and a connection that waits.
 pub(super) struct Trip {
@@ -76,10 +77,13 @@ impl Trip {
 
     /// What is stored of the tokens.
     pub(super) async fn stored(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
-        sqlx::query_as("SELECT access_token, refresh_token, generation FROM provider_tokens")
-            .fetch_all(&self.bench.app.data().pool)
-            .await
-            .unwrap()
+        let rows = crate::sql::query("SELECT access_token, refresh_token, generation FROM provider_tokens");
+        let rows = rows.fetch_all(&self.bench.app.data().pool).await.unwrap();
+        let read = |row: &Row| {
+            let get = |column| row.try_get::<Option<Vec<u8>>>(column).unwrap();
+            (get("access_token").unwrap(), get("refresh_token"), row.try_get("generation").unwrap())
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The tokens of the connection in clear.
@@ -132,7 +136,7 @@ async fn nothing_that_a_provider_gave_is_readable_in_the_database() {
     let begun = trip.call("POST").await.expect(200);
     let state = begun.json["state"].as_str().unwrap();
     // All of it, with what is still in the log of the changes.
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&trip.bench.app.data().pool).await.unwrap();
+    crate::sql::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&trip.bench.app.data().pool).await.unwrap();
     let file = std::fs::read(trip.bench.app.settings().data.join("session-manager.sqlite3")).unwrap();
     for secret in ["access-1", "refresh-1", state] {
         assert!(!file.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret}");
@@ -146,12 +150,10 @@ async fn tokens_go_with_their_account_and_their_connection() {
     for (statement, left) in [("DELETE FROM users", 0), ("DELETE FROM provider_connections", 0), ("SELECT 1", 1)] {
         let trip = Trip::done("acme").await;
         trip.call("POST").await.expect(200);
-        sqlx::query(statement).execute(&trip.bench.app.data().pool).await.unwrap();
+        crate::sql::query(statement).fetch_all(&trip.bench.app.data().pool).await.unwrap();
         assert_eq!(trip.stored().await.len(), left, "{statement}");
-        let pending: i64 = sqlx::query_scalar("SELECT count(*) FROM provider_authorizations")
-            .fetch_one(&trip.bench.app.data().pool)
-            .await
-            .unwrap();
+        let pending = crate::sql::query("SELECT count(*) FROM provider_authorizations");
+        let pending: i64 = pending.fetch_one(&trip.bench.app.data().pool).await.unwrap().only().unwrap();
         assert_eq!(pending, i64::try_from(left).unwrap(), "{statement}");
     }
     let trip = Trip::done("acme").await;

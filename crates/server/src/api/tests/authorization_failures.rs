@@ -187,7 +187,7 @@ async fn tokens_for_a_connection_that_went_meanwhile_are_given_back() {
     trip.server.hold();
     let gone = async {
         trip.server.arrived().await;
-        sqlx::query("DELETE FROM provider_connections").execute(&trip.bench.app.data().pool).await.unwrap();
+        crate::sql::query("DELETE FROM provider_connections").execute(&trip.bench.app.data().pool).await.unwrap();
         trip.server.release();
     };
     let (answer, ()) = futures_util::future::join(trip.arrive(&arrival), gone).await;

@@ -121,7 +121,7 @@ impl Bench {
 
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings { data: folder.path().to_owned(), ..Settings::default() };
+        let mut settings = crate::data::test_settings(folder.path());
         settings.rate_limits.enabled = false;
         change(&mut settings);
         let clock = Arc::new(BenchClock::default());

@@ -36,7 +36,7 @@ async fn the_clean_up_removes_what_has_no_meaning_any_more() {
     bench.call("POST", "/auth/logout").bearer(&tokens.access).send().await.expect(200);
     let left = || async {
         let count = "SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM mail_tokens)";
-        sqlx::query_scalar::<_, i64>(count).fetch_one(&bench.app.data().pool).await.unwrap()
+        crate::sql::query(count).fetch_one(&bench.app.data().pool).await.unwrap().only::<i64>().unwrap()
     };
     assert_eq!(left().await, 2, "a session, and a link that waits");
     let work = tokio::spawn(bench.app.maintenance());

@@ -61,10 +61,9 @@ async fn what_cannot_be_made_is_told() {
 async fn one_account_has_an_end_to_what_it_can_store() {
     let (_server, bench, ann) = signed_in().await;
     let user = bench.account(ANN).await.id.to_string();
-    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
-                INSERT INTO provider_connections (id, user_id, provider_key, alias, created_at, updated_at) \
-                SELECT 'x' || i, ?, 'acme', 'x' || i, 0, 0 FROM n";
-    sqlx::query(many).bind(user).execute(&bench.app.data().pool).await.unwrap();
+    let rows: Vec<_> = (0..1000).map(|i| format!("('x{i}', ?1, 'acme', 'x{i}', 0, 0)")).collect();
+    let many = "INSERT INTO provider_connections (id, user_id, provider_key, alias, created_at, updated_at) VALUES ";
+    crate::sql::query(format!("{many}{}", rows.join(", "))).bind(user).execute(&bench.app.data().pool).await.unwrap();
     create(&bench, &ann, "acme", "one more").await.expect_problem(409, "too-many-connections");
 }
 

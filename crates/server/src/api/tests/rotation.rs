@@ -217,7 +217,7 @@ async fn token_and_account_must_both_say_administrator() {
     let bench = Bench::new().await;
     let (ann, bob) = two(&bench).await;
     let set = async |email: &str, role: &str| {
-        let change = sqlx::query("UPDATE users SET role = ? WHERE email = ?").bind(role).bind(email);
+        let change = crate::sql::query("UPDATE users SET role = ? WHERE email = ?").bind(role).bind(email);
         change.execute(&bench.app.data().pool).await.unwrap();
     };
     set(ANN, "user").await;

@@ -138,7 +138,7 @@ async fn a_lock_is_told_and_the_search_goes_on() {
         let insert =
             "INSERT INTO users (id, email, name, password_hash, created_at, updated_at) VALUES (?, ?, 'x', 'x', 0, 0)";
         let id = format!("00000000-0000-7000-8000-0000000000{number:02}");
-        let insert = sqlx::query(insert).bind(id).bind(format!("user{number}@c.example"));
+        let insert = crate::sql::query(insert).bind(id).bind(format!("user{number}@c.example"));
         insert.execute(&service.app.data().pool).await.unwrap();
     }
     let first = ann.get("/admin?email=%40c.example").await.body;
@@ -225,12 +225,12 @@ async fn a_rotation_that_fails_does_not_cost_the_one_of_the_day() {
     let mut ann = service.signed_in("ann@b.example").await;
     let pool = &service.app.data().pool;
     let form = format!("{WHY}&grace=5&password={PASSWORD}");
-    sqlx::query("CREATE TRIGGER no BEFORE UPDATE ON session_epochs BEGIN SELECT RAISE(ABORT, 'no'); END")
+    crate::sql::query("CREATE TRIGGER no BEFORE UPDATE ON session_epochs BEGIN SELECT RAISE(ABORT, 'no'); END")
         .execute(pool)
         .await
         .unwrap();
     assert!(ann.post("/admin/rotate", &form).await.status.is_server_error());
-    sqlx::query("DROP TRIGGER no").execute(pool).await.unwrap();
+    crate::sql::query("DROP TRIGGER no").execute(pool).await.unwrap();
     assert_eq!(ann.post("/admin/rotate", &form).await.location(), "/admin?notice=tokens-rotated");
     assert_eq!(ann.post("/admin/rotate", &form).await.status, StatusCode::TOO_MANY_REQUESTS);
 }
