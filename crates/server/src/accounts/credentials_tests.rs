@@ -183,7 +183,7 @@ async fn a_link_of_an_account_that_is_disabled_is_called_dead() {
     let user = bench.verified_user("a@b.example").await;
     bench.accounts.request_reset(&user.email, at(0)).await.unwrap();
     let token = bench.take_token("a@b.example");
-    let disable = crate::sql::query("UPDATE users SET disabled_at = 1");
+    let disable = sql::query("UPDATE users SET disabled_at = 1");
     disable.execute(bench.accounts.pool()).await.unwrap();
     assert_eq!(bench.accounts.reset_expiry(&token, at(2)).await.unwrap(), None);
     assert_eq!(reset(&bench, &token, NEW, 2).await, Err(InvalidToken));
