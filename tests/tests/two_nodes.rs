@@ -437,7 +437,10 @@ fn a_primary_that_became_a_replica_is_let_go() {
 
     let old = servers.primary().unwrap();
     let [old, new] = [old, 1 - old].map(|node| servers.nodes()[node].port());
-    let sentinels: Vec<_> = servers.sentinels().iter().map(|sentinel| sentinel.port()).collect();
+    let mut sentinels = Vec::new();
+    for sentinel in servers.sentinels() {
+        sentinels.push(sentinel.port());
+    }
     for sentinel in &sentinels {
         assert_eq!(told(*sentinel, &format!("SENTINEL REMOVE {name}")), "+OK");
     }

@@ -125,7 +125,7 @@ impl Pair {
                 ));
             }
             _ if is_expired(now + SOON) => {
-                concerns.push("the TLS certificate expires within fourteen days: renew it".to_owned())
+                concerns.push("the TLS certificate expires within fourteen days: renew it".to_owned());
             }
             _ => {}
         }

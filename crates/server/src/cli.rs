@@ -243,6 +243,8 @@ pub(crate) enum KeysCommand {
     /// Take a key of tokens away that has leaked: its tokens are refused
     Revoke {
         /// As `keys list` shows it
+        // One name in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         name: String,
     },
 }
@@ -283,6 +285,12 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_may_be_called_anything_that_base64_can_spell() {
+        assert!(parse("keys revoke -8ZTqoUe0Jg70KKew5x4kUx9XrnaTQwbURq25gAO9Js").is_ok());
+        assert!(parse("keys revoke").is_err());
     }
 
     #[test]

@@ -111,9 +111,9 @@ fn a_right_checksum_over_wrong_keys_is_not_enough() {
 
 /// A key file of one of the versions before, with one provider key where it knows any.
 fn of_version(version: u32, keys: &Keys) -> String {
-    let secret = URL_SAFE_NO_PAD.encode(&*keys.refresh[0].secret);
+    let secret = URL_SAFE_NO_PAD.encode(*keys.refresh[0].secret);
     let key = URL_SAFE_NO_PAD.encode(&*keys.access[0].pkcs8);
-    let provider = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*keys.for_providers[0]));
+    let provider = Zeroizing::new(URL_SAFE_NO_PAD.encode(*keys.for_providers[0]));
     let providers = if version == 1 { vec![] } else { vec![provider] };
     let sum = file::old_checksum(version, &secret, &key, &providers);
     let providers: Vec<_> = providers.iter().map(|key| format!("provider_keys = [\"{}\"]\n", **key)).collect();
@@ -314,6 +314,6 @@ fn debug_shows_no_key() {
     let debug = format!("{keys:?}");
     assert!(debug.contains(keys.access[0].kid()) && !debug.contains("provider_keys"));
     for secret in [&keys.root, &keys.refresh[0].secret] {
-        assert!(!debug.contains(&URL_SAFE_NO_PAD.encode(&**secret)));
+        assert!(!debug.contains(&URL_SAFE_NO_PAD.encode(**secret)));
     }
 }

@@ -320,10 +320,10 @@ async fn the_end_waits_for_requests_and_for_nothing_else() {
     let mut slow = server.connect(&[b"http/1.1"]).await;
     slow.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     begun.notified().await;
-    let Server { end, served, address, .. } = server;
+    let Server { end, served: task, address, .. } = server;
     end.send(()).unwrap();
-    let served = Mutex::new(served);
-    let ended = || served.lock().unwrap().is_finished();
+    let task = Mutex::new(task);
+    let ended = || task.lock().unwrap().is_finished();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!ended(), "two requests are under way");
     assert!(TcpStream::connect(address).await.is_err(), "no more are taken");

@@ -95,7 +95,7 @@ impl Keys {
 
 /// Which of the 4096 shards a row is in, with all of its user's.
 const fn shard(row: u64) -> u64 {
-    row / PER_USER as u64 & 0xFFF
+    (row / PER_USER as u64) & 0xFFF
 }
 
 /// The key of a row, as long as a session's.
