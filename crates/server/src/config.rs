@@ -87,6 +87,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether accounts are in a file of SQLite.
+    pub(crate) fn accounts_are_in_a_file(&self) -> bool {
+        self.database.url.as_ref().is_none_or(|url| url.expose().starts_with("sqlite:"))
+    }
+
     /// The listener's certificate, where it has one.
     pub(crate) fn certificate(&self) -> Option<Certificate> {
         let (chain, key) = self.tls.certificate.clone().zip(self.tls.key.clone())?;

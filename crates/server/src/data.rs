@@ -18,7 +18,7 @@ use crate::keys::Keys;
 use crate::sql::Pool;
 #[cfg(test)]
 pub(crate) use elsewhere::{fresh_database, settings_at, test_settings};
-use lock::FolderLock;
+use lock::{FolderLock, KeyLock};
 pub(crate) use mark::BackupMark;
 
 /// An opened data folder. Dropping it releases the folder's lock.
@@ -51,7 +51,10 @@ impl Data {
             probe(path)?;
         }
         let lock = FolderLock::acquire(folder).await?;
-        let keys = Keys::load_or_create(&key_folder(folder))?;
+        let keys = {
+            let _lock = KeyLock::acquire(folder).await?;
+            Keys::load_or_create(&key_folder(folder))?
+        };
         let pool = pool(settings).await?;
         let mark = BackupMark::new(&pool, folder);
         mark.advance(SystemClock.now()).await.map_err(|error| {
@@ -83,11 +86,12 @@ pub(crate) async fn change_keys(
     change(keys, &folder)?.saved(&folder)
 }
 
-async fn locked_keys(settings: &Settings) -> Result<(Keys, FolderLock), StartError> {
+async fn locked_keys(settings: &Settings) -> Result<(Keys, (FolderLock, KeyLock)), StartError> {
     let folder = &settings.data;
     files::make_folder(folder).map_err(|error| unwritable(folder, &error))?;
     close(folder)?;
-    let lock = FolderLock::acquire(folder).await?;
+    // No server starts meanwhile, and no other command changes them.
+    let lock = (FolderLock::acquire(folder).await?, KeyLock::acquire(folder).await?);
     Ok((Keys::load_or_create(&key_folder(folder))?, lock))
 }
 
@@ -156,7 +160,21 @@ mod tests {
             .filter(|name| !name.contains("-wal") && !name.contains("-shm"))
             .collect();
         names.sort();
-        assert_eq!(names, ["backup-mark", "keys", "mail", "server.lock", "session-manager.sqlite3"]);
+        assert_eq!(names, ["backup-mark", "keys", "keys.lock", "mail", "server.lock", "session-manager.sqlite3"]);
+    }
+
+    #[tokio::test]
+    async fn keys_are_changed_one_after_the_other_also_while_a_service_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let running = Data::open(&settings).await.unwrap();
+        let held = KeyLock::acquire(folder.path()).await.unwrap();
+        let change = change_keys(&settings, |keys, folder| keys.with_provider_key(folder));
+        let mut change = Box::pin(change);
+        let early = tokio::time::timeout(std::time::Duration::from_millis(300), change.as_mut()).await;
+        assert!(early.is_err(), "somebody else is changing them");
+        drop(held);
+        assert_eq!(change.await.unwrap().provider_keys().len(), running.keys.provider_keys().len() + 1);
     }
 
     #[tokio::test]

@@ -124,7 +124,7 @@ impl Keys {
     /// Replaces the file in one step, and reads it again: whoever reads it sees the one of before or this one, also after a crash.
     ///
     /// # Behaviour
-    /// Who calls this holds the lock of the data folder, from before the file was read.
+    /// Who calls this holds the lock of the keys, from before the file was read.
     ///
     /// # Errors
     /// The file cannot be written; the one of before is still there.

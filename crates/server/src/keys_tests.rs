@@ -231,8 +231,37 @@ fn what_is_revoked_is_gone_and_something_else_makes_tokens_at_once() {
         let (left, _) = two.clone().without_token_key(&name(&two, 1), (OVERLAP, at(1))).unwrap();
         assert_eq!((states(&left, kind, at(1)), name(&left, 0)), (vec![State::Current], name(&two, 0)));
         let (left, _) = two.clone().without_token_key(&name(&two, 1), (OVERLAP, at(61))).unwrap();
-        assert!(matches!(states(&left, kind, at(61))[..], [State::Succeeded { .. }, State::Current]), "a third");
+        let until = at(60) + OVERLAP.of_kind(kind);
+        assert_eq!(
+            states(&left, kind, at(61)),
+            [State::Succeeded { until }, State::Current],
+            "a third, and no longer for the first"
+        );
         assert!(left.without_token_key(&name(&two, 1), (OVERLAP, at(61))).is_err());
+    }
+}
+
+#[test]
+fn what_is_over_stays_over_when_its_successor_is_revoked() {
+    let name = |keys: &Keys, kind: Kind, index: usize| match kind {
+        Kind::Access => keys.access[index].kid().to_owned(),
+        Kind::Refresh => keys.refresh[index].name.clone(),
+    };
+    for kind in [Kind::Access, Kind::Refresh] {
+        let (folder, _, keys) = fresh();
+        let keys = keys.with_token_key(folder.path(), kind, at(60), (OVERLAP, at(0))).unwrap();
+        let first = name(&keys, kind, 0);
+        let now = at(60) + OVERLAP.of_kind(kind);
+        assert_eq!(states(&keys, kind, now), [State::Over, State::Current]);
+        let (left, _) = keys.clone().without_token_key(&name(&keys, kind, 1), (OVERLAP, now)).unwrap();
+        assert_eq!(states(&left, kind, now), [State::Current]);
+        assert_ne!(name(&left, kind, 0), first);
+        // The one in the middle goes: the one before it ends no later than it would have.
+        let keys = keys.with_token_key(folder.path(), kind, at(100), (OVERLAP, at(61))).unwrap();
+        let until = at(60) + OVERLAP.of_kind(kind);
+        assert_eq!(states(&keys, kind, at(101))[0], State::Succeeded { until });
+        let (left, _) = keys.clone().without_token_key(&name(&keys, kind, 1), (OVERLAP, at(101))).unwrap();
+        assert_eq!(states(&left, kind, at(101)), [State::Succeeded { until }, State::Current]);
     }
 }
 

@@ -69,6 +69,7 @@ impl Accounts {
     ) -> Result<Result<MailToken, User>, Fault> {
         let grant = Grant::EmailChange(new_email.clone());
         let mut transaction = self.pool.begin().await?;
+        super::user::lock(&mut transaction, user.id).await?;
         let owner = by_email(&mut transaction, new_email).await?.map(|stored| stored.into_user(&self.admins));
         let issued = if let Some(owner) = owner.filter(|owner| !owner.is_pending()) {
             tokens::issue_spent(&mut transaction, user.id, &grant, now).await?;
@@ -78,6 +79,14 @@ impl Accounts {
         };
         transaction.commit().await?;
         Ok(issued)
+    }
+
+    /// Takes back the wish for another address.
+    pub(crate) async fn forget_email_change(&self, user: &User) -> Result<(), Fault> {
+        let mut transaction = self.pool.begin().await?;
+        super::user::lock(&mut transaction, user.id).await?;
+        tokens::revoke(&mut transaction, user.id, Purpose::EmailChange).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Makes the address of the link that of its account; whatever registration of it was never confirmed is gone then. Returns the account
@@ -91,6 +100,10 @@ impl Accounts {
         let consumed = tokens::consume(db, token, Purpose::EmailChange, now).await?;
         let Some(Consumed { user, grant: Grant::EmailChange(new_email) }) = consumed else { return Ok(None) };
         let Some(old) = by_id(&mut *db, user).await? else { return Ok(None) };
+        let old = old.into_user(&self.admins);
+        if old.disabled_at.is_some() {
+            return Ok(None);
+        }
         sql::query("DELETE FROM users WHERE email = ? AND email_verified_at IS NULL AND disabled_at IS NULL")
             .bind(new_email.as_str())
             .execute(&mut *db)
@@ -111,7 +124,7 @@ impl Accounts {
         // A link for a new password that lies in the old mailbox must not open the account any more.
         tokens::revoke(db, user, Purpose::Reset).await?;
         let Some(new) = by_id(db, user).await? else { return Ok(None) };
-        Ok(Some((old.into_user(&self.admins), new.into_user(&self.admins))))
+        Ok(Some((old, new.into_user(&self.admins))))
     }
 
     /// Closes the account to sign-in, or opens it again, in the caller's transaction with the end of its sessions. Links that were mailed die

@@ -13,6 +13,40 @@ use crate::files;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The right to change the key file, which servers that run do not keep from anybody: what was read before a change is still there when it is
+/// written. Released on drop.
+#[derive(Debug)]
+pub(super) struct KeyLock {
+    _file: File,
+}
+
+impl KeyLock {
+    /// Waits until nobody else reads the file in order to change it.
+    pub(super) async fn acquire(folder: &Path) -> Result<Self, StartError> {
+        let failed = |why: String| {
+            StartError::environment(
+                format!("the keys in {} cannot be locked", folder.display()),
+                why,
+                "Wait for the other command to end, and try again.",
+            )
+        };
+        let file = files::open_private(&folder.join("keys.lock")).map_err(|error| failed(reason(&error)))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(error)) => return Err(failed(reason(&error))),
+                Err(TryLockError::WouldBlock) if waited >= PATIENCE => {
+                    return Err(failed("another command has been changing them for ten seconds".to_owned()));
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+            waited = waited.saturating_add(PAUSE);
+        }
+    }
+}
+
 /// A held lock; released on drop and, by the operating system, when the process dies.
 #[derive(Debug)]
 pub(super) struct FolderLock {

@@ -66,6 +66,12 @@ pub(crate) async fn update_profile(
     if let Some(email) = email
         && app.accounts().request_email_change(&user, &email, app.now()).await? == EmailChange::Pending
     {
+        // A new password ends other sessions and their links. One that was asked for in the moment between must not outlive it.
+        let view = app.sessions().manager().get(Some(session.user_id()), session.key()).await?;
+        if !view.is_some_and(|view| view.state.is_live()) {
+            app.accounts().forget_email_change(&user).await?;
+            return Err(ProblemType::Revoked.into());
+        }
         pending_email = Some(email);
     }
     Ok(UpdatedProfile { user, pending_email })

@@ -63,7 +63,7 @@ impl Overlap {
         Self { access: policy.access_token_lifetime, refresh: policy.absolute_lifetime }
     }
 
-    const fn of_kind(self, kind: Kind) -> Duration {
+    pub(super) const fn of_kind(self, kind: Kind) -> Duration {
         match kind {
             Kind::Access => self.access,
             Kind::Refresh => self.refresh,
@@ -145,29 +145,34 @@ impl Keys {
                 "`keys list` shows all names.",
             ));
         };
+        // What is over by now must not come back because the key that followed it goes.
+        self.forget(overlap, now + KEPT);
+        let names = self.names(found.kind);
+        let Some(index) = names.iter().position(|(known, _)| known == name) else { return Ok((self, found.kind)) };
+        let from = names.get(index).map_or(i64::MAX, |(_, from)| *from).min(now.timestamp());
         match found.kind {
-            Kind::Access => self.access.retain(|key| key.kid() != name),
-            Kind::Refresh => self.refresh.retain(|key| key.name != name),
+            Kind::Access => drop(self.access.remove(index)),
+            Kind::Refresh => drop(self.refresh.remove(index)),
         }
-        if found.state == State::Current {
-            self.begin_now(found.kind, now.timestamp())?;
+        match found.state {
+            State::Announced { .. } => {}
+            _ => self.follows(found.kind, index, from)?,
         }
-        self.forget(overlap, now);
         Ok((self, found.kind))
     }
 
-    /// The one that is announced next takes over now, or a new one.
-    fn begin_now(&mut self, kind: Kind, now: i64) -> Result<(), StartError> {
+    /// What followed the key that was at this place takes over when that one did, so that the one before it ends when it would have; or a new one.
+    fn follows(&mut self, kind: Kind, index: usize, since: i64) -> Result<(), StartError> {
         let next = match kind {
-            Kind::Access => self.access.iter_mut().map(|key| &mut key.from).find(|from| **from > now),
-            Kind::Refresh => self.refresh.iter_mut().map(|key| &mut key.from).find(|from| **from > now),
+            Kind::Access => self.access.get_mut(index).map(|key| &mut key.from),
+            Kind::Refresh => self.refresh.get_mut(index).map(|key| &mut key.from),
         };
         match next {
             Some(from) => {
-                *from = now;
+                *from = since.min(*from);
                 Ok(())
             }
-            None => self.push(kind, now),
+            None => self.push(kind, since),
         }
     }
 

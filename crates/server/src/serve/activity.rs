@@ -74,6 +74,11 @@ impl Activity {
         self.0.place.is_needed().await;
     }
 
+    /// It was asked to leave, and cannot yet.
+    pub(super) fn stay(&self) {
+        self.0.place.stay();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic cannot leave it half-written.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)

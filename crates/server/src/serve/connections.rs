@@ -175,6 +175,7 @@ async fn last<C>(
                 if activity.is_idle() && !waits.load(Ordering::Relaxed) {
                     return;
                 }
+                activity.stay();
             }
             () = &mut over => {
                 tracing::debug!("a client neither asked nor took an answer, and was hung up on");

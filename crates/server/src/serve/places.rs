@@ -110,6 +110,14 @@ impl Place {
         }
     }
 
+    /// It will not leave soon although it was asked: somebody else has to.
+    pub(super) fn stay(&self) {
+        let was_leaving = self.places.lock().stays(self.number);
+        if was_leaving {
+            self.places.0.changed.notify_one();
+        }
+    }
+
     /// It waits for its client, from now on.
     pub(super) fn rest(&self) {
         let mut open = self.places.lock();
@@ -222,6 +230,21 @@ mod tests {
         let mut next = Box::pin(places.take());
         assert!(next.as_mut().now_or_never().is_none());
         assert_eq!([is_asked(&first), is_asked(&second), is_asked(&third)], [false, true, false]);
+        drop(second);
+        next.now_or_never().unwrap();
+    }
+
+    #[test]
+    fn one_that_stays_is_not_waited_for() {
+        let places = Places::new(2, Duration::ZERO);
+        let (first, second) = (taken(&places), taken(&places));
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        assert_eq!([is_asked(&first), is_asked(&second)], [true, false]);
+        // Its client takes the answer slowly.
+        first.stay();
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(is_asked(&second));
         drop(second);
         next.now_or_never().unwrap();
     }

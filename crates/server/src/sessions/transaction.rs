@@ -182,7 +182,7 @@ impl Overtaken for Undone {
         match self {
             Self::Accounts(fault) => fault.is_overtaken(),
             // Within a transaction it means that the whole of it was overtaken.
-            Self::Sessions(error) => error.kind() == ErrorKind::Conflict,
+            Self::Sessions(error) => error.kind() == ErrorKind::Conflict && error.is_retryable(),
             Self::Rejected(_) => false,
         }
     }

@@ -16,6 +16,8 @@ const CONNECTIONS: u32 = 16;
 const LIMIT: Duration = Duration::from_secs(2);
 /// How long another server may take to make the tables, in seconds.
 const PATIENCE: i64 = 60;
+/// The same for PostgreSQL, whose lock is waited for with the making of the tables.
+const PATIENCE_FOR_TABLES: Duration = Duration::from_mins(1);
 
 /// What PostgreSQL is told on each connection. A statement ends a little after the request that waited for it, so that the connection comes
 /// back. They are no parameters of the start, which poolers refuse.
@@ -53,7 +55,10 @@ pub(crate) async fn postgres(url: &str, schemas: &[Schema]) -> Result<PgPool, Un
     let options: PgConnectOptions = url.parse().map_err(Unusable::Connection)?;
     let mut connection: PgConnection = answered(options.connect()).await?;
     for schema in schemas {
-        let applied = schema.migrator().run(&mut connection).await;
+        // The driver's lock waits for ever; ours goes with the connection.
+        let migrator = schema.migrator();
+        let applied = timeout(PATIENCE_FOR_TABLES, migrator.run(&mut connection));
+        let applied = applied.await.map_err(|_| Unusable::Busy)?;
         applied.map_err(|error| Unusable::Tables(error, schema.newest()))?;
     }
     // What is left of it ends with it.

@@ -53,11 +53,20 @@ impl Pool {
     /// # Behaviour
     /// In SQLite it has the lock of writers at once, and so never has to wait for it in its middle. Elsewhere it sees what was committed
     /// before each of its statements: what it judges by it has locked before, by `FOR UPDATE` or by writing.
+    ///
+    /// Whoever waits for it may be dropped at any time: once asked for, it is begun to the end, and rolled back when nobody wants it any more. The driver
+    /// would give a connection back that had only begun to begin, and the next one's statements would never be committed.
     pub(crate) async fn begin(&self) -> sqlx::Result<Transaction> {
         Ok(match self {
             Self::Sqlite(pool) => Transaction::Sqlite(Box::pin(pool.begin_with("BEGIN IMMEDIATE")).await?),
-            Self::Postgres(pool) => Transaction::Postgres(Box::pin(pool.begin()).await?),
-            Self::MySql(pool) => Transaction::MySql(Box::pin(pool.begin()).await?),
+            Self::Postgres(pool) => {
+                let pool = pool.clone();
+                Transaction::Postgres(to_the_end(async move { pool.begin().await }).await?)
+            }
+            Self::MySql(pool) => {
+                let pool = pool.clone();
+                Transaction::MySql(to_the_end(async move { pool.begin().await }).await?)
+            }
         })
     }
 
@@ -69,6 +78,14 @@ impl Pool {
             Self::MySql(pool) => Box::pin(pool.close()).await,
         }
     }
+}
+
+/// Goes on when the caller is dropped.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = sqlx::Result<T>> + Send + 'static,
+) -> sqlx::Result<T> {
+    // A task fails only by a panic, or at the end of the process.
+    tokio::spawn(work).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 impl Transaction {
