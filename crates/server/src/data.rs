@@ -169,7 +169,7 @@ mod tests {
         let settings = settings(folder.path());
         let running = Data::open(&settings).await.unwrap();
         let held = KeyLock::acquire(folder.path()).await.unwrap();
-        let change = change_keys(&settings, |keys, folder| keys.with_provider_key(folder));
+        let change = change_keys(&settings, Keys::with_provider_key);
         let mut change = Box::pin(change);
         let early = tokio::time::timeout(std::time::Duration::from_millis(300), change.as_mut()).await;
         assert!(early.is_err(), "somebody else is changing them");

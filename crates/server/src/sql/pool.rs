@@ -61,11 +61,11 @@ impl Pool {
             Self::Sqlite(pool) => Transaction::Sqlite(Box::pin(pool.begin_with("BEGIN IMMEDIATE")).await?),
             Self::Postgres(pool) => {
                 let pool = pool.clone();
-                Transaction::Postgres(to_the_end(async move { pool.begin().await }).await?)
+                Transaction::Postgres(to_the_end(Box::pin(async move { pool.begin().await })).await?)
             }
             Self::MySql(pool) => {
                 let pool = pool.clone();
-                Transaction::MySql(to_the_end(async move { pool.begin().await }).await?)
+                Transaction::MySql(to_the_end(Box::pin(async move { pool.begin().await })).await?)
             }
         })
     }
