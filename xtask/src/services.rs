@@ -133,6 +133,6 @@ mod tests {
         let failure = lacks(&Package::ALL).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
         let text = failure.to_string();
-        assert!(text.ends_with("postgresql pgbouncer mariadb-server redis-server memcached"), "{text}");
+        assert!(text.ends_with("postgresql pgbouncer mariadb-server redis-server memcached valgrind"), "{text}");
     }
 }
