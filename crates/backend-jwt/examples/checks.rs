@@ -1,4 +1,4 @@
-//! What issuing and checking an access token costs, beside bare `jsonwebtoken`: `cargo run --release --example measure`.
+//! What issuing and checking an access token costs, beside bare `jsonwebtoken`: `cargo run --release --example checks`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for maintainers")]
 
