@@ -105,7 +105,7 @@ async fn redis_carries_notices_and_survives_a_restart() {
 
 async fn over_postgres(server: &Postgres) -> Arc<dyn InvalidationBus> {
     let options = sqlx::postgres::PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
-    Arc::new(PgBus::new(options.connect(&server.url()).await.unwrap(), "sessions").unwrap())
+    Arc::new(PgBus::new(options.connect_lazy(&server.url()).unwrap(), "sessions").unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

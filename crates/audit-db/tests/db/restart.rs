@@ -19,18 +19,21 @@ use crate::fixture::{SECRET, Server, event};
 /// A server of the test's own, which it may kill.
 struct Lab<S: Server, E: Engine + 'static> {
     process: Process<E>,
+    /// For what the test itself asks.
+    patient: Pool<S>,
     pool: Pool<S>,
     mapping: AuditTable,
 }
 
 impl<S: Server, E: Engine + 'static> Lab<S, E> {
     async fn new(process: Process<E>, url: String, options: PoolOptions<S>, chained: bool) -> Self {
+        let patient = options.clone().acquire_timeout(Duration::from_mins(1)).connect(&url).await.unwrap();
         let options = options.max_connections(6).acquire_timeout(Duration::from_millis(200));
-        let pool = options.connect(&url).await.unwrap();
+        let pool = options.connect_lazy(&url).unwrap();
         let mapping = AuditTable::new("audit").native();
         let mapping = if chained { mapping.chained(ChainTable::new("audit_chain")) } else { mapping };
-        S::run(&pool, &reference_ddl::<S>(&mapping).unwrap()).await;
-        Self { process, pool, mapping }
+        S::run(&patient, &reference_ddl::<S>(&mapping).unwrap()).await;
+        Self { process, patient, pool, mapping }
     }
 
     fn audit(&self) -> DbAudit<S> {
@@ -121,7 +124,7 @@ impl<S: Server, E: Engine + 'static> Lab<S, E> {
         audit.flush().await.unwrap();
         worker.abort();
         let (told, stats) = (number(tally.acknowledged.lock().unwrap().len()), audit.stats());
-        let rows = u64::try_from(S::number(&self.pool, "SELECT COUNT(*) FROM audit").await).unwrap();
+        let rows = u64::try_from(S::number(&self.patient, "SELECT COUNT(*) FROM audit").await).unwrap();
         assert!(stats.failures > 0, "{stats:?}");
         assert_eq!(told, stats.written + stats.missing(), "each is counted once: {stats:?}");
         assert_eq!((rows, stats.dropped), (stats.written, stats.missing()), "{stats:?}");

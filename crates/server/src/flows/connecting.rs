@@ -128,7 +128,7 @@ pub(crate) async fn finish_authorization(
     let code = code.ok_or_else(|| bad("no-code", "No code", "the provider sent no code"))?;
     let inner = app.clone();
     let work = async move {
-        let authorization = exchange(&inner, &pending, &provider, code).await?;
+        let authorization = exchange(&inner, (&pending, &connection), &provider, code).await?;
         Ok((connection, authorization))
     };
     to_the_end(app, work).await
@@ -171,7 +171,7 @@ async fn lives(app: &App, pending: &Pending) -> Result<bool, Rejection> {
 
 async fn exchange(
     app: &App,
-    pending: &Pending,
+    (pending, connection): (&Pending, &Connection),
     provider: &ProviderType,
     code: String,
 ) -> Result<Authorization, Rejection> {
@@ -185,8 +185,8 @@ async fn exchange(
             failure => failure.into(),
         }
     })?;
-    if !app.providers().connections().authorised(pending.connection, &tokens, app.now()).await? {
-        // It was removed meanwhile. Nobody will need the tokens.
+    if !app.providers().connections().authorised(connection, &tokens, app.now()).await? {
+        // It was removed or disconnected meanwhile. Nobody will need the tokens.
         endpoints.revoke(http, &tokens).await;
         return Err(invalid_state());
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::connection::time;
 use super::vault::{Field, Place};
-use super::{Connections, Fault, Status};
+use super::{Connection, Connections, Fault, Status};
 use crate::sql::{self, Row, Transaction, retried};
 
 /// Longer than a provider may take to answer: until then no other server asks it for newer tokens.
@@ -69,20 +69,31 @@ impl Connections {
         Ok(Some((Tokens { access, refresh, scope, expires_at }, generation)))
     }
 
-    /// Stores what an authorisation gave, in place of what there was. Returns `false` when the connection is gone.
+    /// Stores what an authorisation gave, in place of what there was. Returns `false` when the connection, of which this was known before the
+    /// code was exchanged, is gone or has been disconnected since, through another server perhaps.
     pub(crate) async fn authorised(
         &self,
-        connection: Uuid,
+        known: &Connection,
         tokens: &Tokens,
         now: DateTime<Utc>,
     ) -> Result<bool, Fault> {
-        retried!(self.authorised_once(connection, tokens, now))
+        retried!(self.authorised_once(known, tokens, now))
     }
 
-    async fn authorised_once(&self, connection: Uuid, tokens: &Tokens, now: DateTime<Utc>) -> Result<bool, Fault> {
+    async fn authorised_once(&self, known: &Connection, tokens: &Tokens, now: DateTime<Utc>) -> Result<bool, Fault> {
+        let (connection, is_since) = (known.id, known.updated_at.timestamp_millis());
         let (access, refresh) = self.sealed(connection, tokens)?;
         let mut transaction = self.pool.begin().await?;
-        if !set_status(&mut transaction, connection, Status::Active, now).await? {
+        let done = sql::query(
+            "UPDATE provider_connections SET status = 'active', updated_at = ? \
+             WHERE id = ? AND (status <> 'disconnected' OR updated_at = ?)",
+        )
+        .bind(now.timestamp_millis())
+        .bind(connection.to_string())
+        .bind(is_since)
+        .execute(&mut transaction)
+        .await?;
+        if done == 0 {
             return Ok(false);
         }
         sql::query(
@@ -239,12 +250,12 @@ async fn lock(db: &mut Transaction, connection: Uuid) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn set_status(db: &mut Transaction, connection: Uuid, status: Status, now: DateTime<Utc>) -> Result<bool, Fault> {
-    let done = sql::query("UPDATE provider_connections SET status = ?, updated_at = ? WHERE id = ?")
+async fn set_status(db: &mut Transaction, connection: Uuid, status: Status, now: DateTime<Utc>) -> Result<(), Fault> {
+    sql::query("UPDATE provider_connections SET status = ?, updated_at = ? WHERE id = ?")
         .bind(status.as_str())
         .bind(now.timestamp_millis())
         .bind(connection.to_string())
         .execute(db)
         .await?;
-    Ok(done == 1)
+    Ok(())
 }

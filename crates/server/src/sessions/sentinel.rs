@@ -67,8 +67,11 @@ impl Primary {
 
     /// A subscription to what is published at the primary.
     pub(super) async fn subscribe(&self) -> RedisResult<PubSub> {
-        let client = self.sentinels.lock().await.async_get_client().await?;
-        client.get_async_pubsub().await
+        let subscribed = tokio::time::timeout(self.limit, async {
+            let client = self.sentinels.lock().await.async_get_client().await?;
+            client.get_async_pubsub().await
+        });
+        subscribed.await.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no primary was found in time").into()))
     }
 
     /// However many wait for it, none waits for longer than for any other answer.

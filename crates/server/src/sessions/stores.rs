@@ -24,6 +24,8 @@ use crate::sql::{self, Place, Pool};
 const LIMIT: Duration = Duration::from_secs(2);
 /// Connections to a cache server from this process.
 const CONNECTIONS: u32 = 16;
+/// Connections for notices to other nodes: one listens.
+const BUS_CONNECTIONS: u32 = 3;
 const PLACE: Place = Place { what: "the storage of the sessions", key: "sessions.url" };
 /// Where nodes tell each other what ended.
 const CHANNEL: &str = "session-manager";
@@ -116,7 +118,8 @@ fn required(url: Option<&SecretUrl>) -> Result<&SecretUrl, StartError> {
 /// The accounts' own database, or one of the sessions' own.
 async fn sql(settings: &Settings, accounts: &Pool, resources: Resources) -> Result<Opened, StartError> {
     let pool = match settings.sessions.url.as_ref().map(SecretUrl::expose) {
-        None => accounts.clone(),
+        // A transaction of the accounts that sessions are a part of asks for connections of the sessions, too.
+        None => accounts.beside(CONNECTIONS),
         Some(url) if url.starts_with("postgres") => {
             Pool::Postgres(Box::pin(sql::postgres(url, &[schema::POSTGRES])).await.map_err(|error| error.told(PLACE))?)
         }
@@ -129,7 +132,8 @@ async fn sql(settings: &Settings, accounts: &Pool, resources: Resources) -> Resu
         Pool::Postgres(_) | Pool::MySql(_) => parts::native_table(),
     };
     let resources = resources.session_table(table).database(pool.clone());
-    match pool {
+    // Notices go out from within the operations that hold the others.
+    match pool.beside(BUS_CONNECTIONS) {
         Pool::Postgres(pool) => Ok(Opened::new(resources, PgBus::new(pool, CHANNEL).map_err(unusable)?)),
         Pool::Sqlite(_) | Pool::MySql(_) => Ok(Opened::new(resources, LocalBus::new())),
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::app::App;
 use crate::config::{Backend, SessionStorageKind};
 use crate::data::{Data, test_settings};
+use crate::sql::Pool;
 
 async fn app(folder: &std::path::Path, storage: SessionStorageKind) -> App {
     let mut settings = test_settings(folder);
@@ -50,4 +51,35 @@ async fn sessions_elsewhere_take_no_part() {
     let app = app(folder.path(), SessionStorageKind::Memory).await;
     let mut transaction = app.sessions().pool.begin().await.unwrap();
     assert!(app.sessions().joined(&mut transaction).is_none());
+}
+
+/// What goes out while a transaction is open, the feed of what ended and notices to other nodes, takes none of the connections that transactions have.
+#[tokio::test]
+async fn transactions_on_all_connections_wait_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = app(folder.path(), SessionStorageKind::Sqlx).await;
+    let (sessions, context) = (app.sessions(), RequestContext::default());
+    let all = match &sessions.pool {
+        Pool::Postgres(pool) => pool.options().get_max_connections(),
+        Pool::MySql(pool) => pool.options().get_max_connections(),
+        // One alone writes.
+        Pool::Sqlite(_) => return,
+    };
+    let (mut transactions, mut held) = (Vec::new(), Vec::new());
+    for number in 0..all {
+        let user = UserId::from(Uuid::from_u128(number.into()));
+        sessions.manager.create(NewSession::of(user.clone()), &context).await.unwrap();
+        transactions.push((sessions.pool.begin().await.unwrap(), user));
+    }
+    for (mut transaction, user) in transactions {
+        let storage = sessions.joined(&mut transaction).expect("they are in the accounts' database");
+        let scoped = sessions.manager.in_transaction(&*storage, &[]).unwrap();
+        assert_eq!(scoped.revoke_all(&user, RevocationReason::PASSWORD_RESET, &context).await.unwrap().len(), 1);
+        drop(scoped);
+        drop(storage);
+        held.push(transaction);
+    }
+    for transaction in held {
+        transaction.commit().await.unwrap();
+    }
 }

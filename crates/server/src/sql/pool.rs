@@ -70,6 +70,23 @@ impl Pool {
         })
     }
 
+    /// Further connections to the same database, at most so many. SQLite's are the same ones: there one alone writes.
+    ///
+    /// Whoever holds a transaction of the one and asks for a connection of the other waits for nobody who does the same.
+    pub(crate) fn beside(&self, connections: u32) -> Self {
+        match self {
+            Self::Sqlite(pool) => Self::Sqlite(pool.clone()),
+            Self::Postgres(pool) => {
+                let options = pool.options().clone().max_connections(connections);
+                Self::Postgres(options.connect_lazy_with(pool.connect_options().as_ref().clone()))
+            }
+            Self::MySql(pool) => {
+                let options = pool.options().clone().max_connections(connections);
+                Self::MySql(options.connect_lazy_with(pool.connect_options().as_ref().clone()))
+            }
+        }
+    }
+
     /// Ends all connections, once nobody uses them any more.
     pub(crate) async fn close(&self) {
         match self {

@@ -118,6 +118,30 @@ async fn while_another_server_renews_this_one_does_not() {
     trip.call("PATCH").await.expect(200);
 }
 
+/// Their turns are of one process; another one's end of a connection comes in between.
+#[tokio::test]
+async fn what_another_server_has_disconnected_is_not_authorised_by_this_one() {
+    let trip = Trip::done("acme").await;
+    let id = trip.id.parse().unwrap();
+    let arrival = trip.begin().await;
+    trip.server.hold();
+    let elsewhere = async {
+        trip.server.arrived().await;
+        trip.bench.pass(1);
+        trip.bench.app.providers().connections().disconnected(id, trip.bench.app.now()).await.unwrap();
+        trip.server.release();
+    };
+    let (answer, ()) = futures_util::future::join(trip.arrive(&arrival), elsewhere).await;
+    answer.expect_problem(400, "invalid-state");
+    assert_eq!(trip.status().await, "disconnected");
+    assert_eq!(trip.stored().await, []);
+    let given_back = [("refresh_token", "refresh-2"), ("access_token", "access-2")];
+    assert_eq!(trip.server.revoked(), given_back.map(|(hint, token)| (hint.to_owned(), token.to_owned())));
+    let arrival = trip.begin().await;
+    trip.arrive(&arrival).await.expect(200);
+    assert_eq!(trip.status().await, "active", "and again");
+}
+
 #[tokio::test]
 async fn a_provider_that_says_no_is_believed() {
     let trip = Trip::to("acme").await;

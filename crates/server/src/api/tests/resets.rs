@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use session_manager_core::RequestContext;
+use session_manager_core::{RequestContext, RevocationReason};
 use sha2::{Digest as _, Sha256};
 
 use super::bench::{ANN, Answer, Bench, PASSWORD, credentials};
@@ -197,4 +197,34 @@ async fn a_change_of_address_that_waits_dies_with_the_old_password_and_with_the_
         bench.post("/auth/verify-email", json!({"token": link})).send().await.expect_problem(400, "invalid-link");
         assert_eq!(bench.account(ANN).await.email.as_str(), ANN, "{way}");
     }
+}
+
+/// The request is admitted, and waits for the account, which somebody else is changing; meanwhile its session ends.
+#[tokio::test]
+async fn a_change_of_address_whose_session_ends_meanwhile_comes_to_nothing() {
+    let bench = Bench::in_memory().await;
+    bench.user(ANN).await;
+    let tokens = bench.login(ANN).await;
+    bench.take_mail();
+    let account = bench.account(ANN).await.id;
+    let mut held = bench.app.data().pool.begin().await.unwrap();
+    let lock = crate::sql::query("SELECT id FROM users WHERE id = ? FOR UPDATE").bind(account.to_string());
+    lock.fetch_optional(&mut held).await.unwrap();
+    let body = json!({"email": "thief@example.org"});
+    let asked = bench.call("PATCH", "/auth/me").bearer(&tokens.access).json(body).send();
+    let ended = async {
+        // Where it has come no further by then, it is refused for its token.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let manager = bench.app.sessions().manager();
+        let context = RequestContext::default();
+        manager.revoke_all(&account.into(), RevocationReason::ALL, &context).await.unwrap();
+        held.rollback().await.unwrap();
+    };
+    let (answer, ()) = futures_util::future::join(asked, ended).await;
+    answer.expect_problem(401, "revoked");
+    for (_, link) in bench.take_mail() {
+        let body = json!({"token": link.expect("a link")});
+        bench.post("/auth/verify-email", body).send().await.expect_problem(400, "invalid-link");
+    }
+    assert_eq!(bench.account(ANN).await.email.as_str(), ANN);
 }
