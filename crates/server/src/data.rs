@@ -15,7 +15,7 @@ use crate::config::{Settings, SqliteFile};
 use crate::exit::{StartError, reason};
 use crate::files;
 use crate::keys::Keys;
-use crate::sql::Pool;
+use crate::sql::{self, Pool};
 #[cfg(test)]
 pub(crate) use elsewhere::{fresh_database, settings_at, test_settings};
 use lock::{FolderLock, KeyLock};
@@ -25,6 +25,8 @@ pub(crate) use mark::BackupMark;
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) pool: Pool,
+    /// Connections to the same database for sessions in it, apart: a transaction of the accounts that sessions are a part of asks for them too.
+    pub(crate) for_sessions: Pool,
     pub(crate) keys: Keys,
     /// Where mail is spooled; exists.
     pub(crate) mail: PathBuf,
@@ -61,7 +63,14 @@ impl Data {
             StartError::environment("the database cannot be written", error.to_string(), "Check the space on its disk.")
         })?;
         let shared = lock.is_shared();
-        Ok(Self { pool, keys, mail, mark, shared, _lock: lock.into_running() })
+        let for_sessions = pool.beside(sql::CONNECTIONS);
+        Ok(Self { pool, for_sessions, keys, mail, mark, shared, _lock: lock.into_running() })
+    }
+
+    /// Ends all connections to the database.
+    pub(crate) async fn close(&self) {
+        self.for_sessions.close().await;
+        self.pool.close().await;
     }
 }
 

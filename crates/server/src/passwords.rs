@@ -14,10 +14,22 @@ use zeroize::Zeroizing;
 
 pub(crate) use rules::{Violation, violations};
 
-/// Memory in KiB, passes and lanes as OWASP recommends them for Argon2id.
-const MEMORY_KIB: u32 = 19_456;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
+/// What a hash costs.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+/// As OWASP recommends for Argon2id.
+const RECOMMENDED: Cost = Cost { memory_kib: 19_456, passes: 2, lanes: 1 };
+
+/// Tests of the service sign in some thousand times, and would do little else.
+#[cfg(test)]
+const USUAL: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+#[cfg(not(test))]
+const USUAL: Cost = RECOMMENDED;
 
 /// A password as typed. `Debug` hides it; zeroised on drop.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,7 +79,12 @@ impl Passwords {
     /// # Errors
     /// The system has no randomness.
     pub(crate) async fn new(parallel: usize) -> Result<Self, HashingFailed> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| HashingFailed)?;
+        Self::at(USUAL, parallel).await
+    }
+
+    async fn at(cost: Cost, parallel: usize) -> Result<Self, HashingFailed> {
+        let Cost { memory_kib, passes, lanes } = cost;
+        let params = Params::new(memory_kib, passes, lanes, None).map_err(|_| HashingFailed)?;
         let mut passwords = Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             running: Arc::new(Semaphore::new(parallel.max(1))),
@@ -123,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashes_are_argon2id_with_the_recommended_parameters() {
-        let passwords = Passwords::new(2).await.unwrap();
+        let passwords = Passwords::at(RECOMMENDED, 2).await.unwrap();
         let hash = passwords.hash(Password::new("Correct-Horse-7".into())).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, passwords.hash(Password::new("Correct-Horse-7".into())).await.unwrap(), "the salt is fresh");
@@ -134,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_user_costs_a_hash_and_never_signs_in() {
-        let passwords = Passwords::new(1).await.unwrap();
+        let passwords = Passwords::at(RECOMMENDED, 1).await.unwrap();
         assert!(passwords.nobody.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_eq!(passwords.verify(Password::new("nobody".into()), None).await, Ok(false));
     }

@@ -78,7 +78,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), StartError> {
     if let Err(error) = app.sessions().manager().flush().await {
         tracing::error!(%error, "the audit trail could not be completed");
     }
-    app.data().pool.close().await;
+    app.data().close().await;
     tracing::info!("ended");
     Ok(())
 }

@@ -76,7 +76,7 @@ impl Sessions {
         let render = metrics.as_ref().map(PrometheusRecorder::handle);
         let resources = parts::resources(settings, data, (&accounts, &keys), clock, metrics.map(Arc::new))
             .map_err(|error| misfit(&error))?;
-        let opened = stores::connect(settings, &data.pool, resources.observer(observer)).await?;
+        let opened = stores::connect(settings, &data.for_sessions, resources.observer(observer)).await?;
         // The background work is asked of the manager when it is to begin.
         let (made, _) = assemble(&parts::config(settings), opened.resources).map_err(|error| misfit(&error))?;
         let manager = made.manager;
@@ -145,7 +145,7 @@ impl Sessions {
 /// A server that cannot be reached.
 pub(crate) async fn storage(settings: &Settings, data: &Data) -> Result<Arc<dyn SessionStorage>, StartError> {
     let resources = parts::bare_resources(&data.keys).map_err(|error| misfit(&error))?;
-    let opened = stores::connect(settings, &data.pool, resources).await?;
+    let opened = stores::connect(settings, &data.for_sessions, resources).await?;
     let (made, _) = assemble(&parts::bare_config(settings), opened.resources).map_err(|error| misfit(&error))?;
     Ok(made.storage)
 }

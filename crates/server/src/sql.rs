@@ -9,7 +9,7 @@ mod retry;
 mod row;
 mod statement;
 
-pub(crate) use connect::{Place, Schema, mysql, postgres};
+pub(crate) use connect::{CONNECTIONS, Place, Schema, mysql, postgres};
 pub(crate) use pool::{Engine, Pool, Transaction};
 pub(crate) use retry::{ATTEMPTS, Overtaken, pause, retried};
 pub(crate) use row::{FromRow, Row};

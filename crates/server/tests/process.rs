@@ -116,6 +116,23 @@ fn register(address: &str, folder: &Path) {
     post(address, "verify-email", &format!("{{\"token\":\"{token}\"}}"), "200");
 }
 
+/// The service's own tests hash at less cost.
+#[test]
+fn the_program_hashes_passwords_as_owasp_recommends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, address) = start(folder.path());
+    register(&address, folder.path());
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+    let mut stored = Vec::new();
+    for file in ["session-manager.sqlite3", "session-manager.sqlite3-wal"] {
+        stored.extend(fs::read(folder.path().join(file)).unwrap_or_default());
+    }
+    let stored = String::from_utf8_lossy(&stored);
+    let costs: Vec<_> = stored.match_indices("$argon2id$").map(|(at, _)| &stored[at..at + 31]).collect();
+    assert!(!costs.is_empty() && costs.iter().all(|cost| *cost == "$argon2id$v=19$m=19456,t=2,p=1$"), "{costs:?}");
+}
+
 #[test]
 fn an_open_stream_does_not_hold_up_the_end() {
     let folder = tempfile::tempdir().unwrap();

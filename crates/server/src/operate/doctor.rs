@@ -104,13 +104,13 @@ async fn examine(settings: &Settings, report: &mut Report) {
     report.add("keys", Verdict::Ok, "can be read, and are their owner's only");
     places(settings, report);
     certificate(settings, report).await;
-    let pool = data.pool.clone();
+    let engine = data.pool.engine();
     let app = match App::new(settings.clone(), data, settings.listen, Arc::new(SystemClock)).await {
         Ok(app) => app,
         Err(error) => return report.add("sessions", Verdict::Error, error.to_string()),
     };
     match app.accounts().ping().await {
-        Ok(()) => report.add("accounts", Verdict::Ok, format!("can be read, in {}", pool.engine().name())),
+        Ok(()) => report.add("accounts", Verdict::Ok, format!("can be read, in {}", engine.name())),
         Err(fault) => report.add("accounts", Verdict::Error, fault.to_string()),
     }
     sessions(&app, report).await;
@@ -121,7 +121,7 @@ async fn examine(settings: &Settings, report: &mut Report) {
         }
     }
     backup(&app, report).await;
-    pool.close().await;
+    app.data().close().await;
 }
 
 async fn sessions(app: &App, report: &mut Report) {

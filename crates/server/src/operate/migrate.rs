@@ -65,7 +65,7 @@ pub(super) async fn run(settings: &Settings, command: MigrateCommand) -> Result<
     shown.end();
     let done =
         done.map_err(|error| failed("the copy was interrupted, and goes on here when it is called again", error))?;
-    data.pool.close().await;
+    data.close().await;
     say(&format!(
         "sessions: {} read, {} written, {} were there as new, {} were removed meanwhile\n",
         done.scanned, done.written, done.kept, done.gone

@@ -118,8 +118,7 @@ fn required(url: Option<&SecretUrl>) -> Result<&SecretUrl, StartError> {
 /// The accounts' own database, or one of the sessions' own.
 async fn sql(settings: &Settings, accounts: &Pool, resources: Resources) -> Result<Opened, StartError> {
     let pool = match settings.sessions.url.as_ref().map(SecretUrl::expose) {
-        // A transaction of the accounts that sessions are a part of asks for connections of the sessions, too.
-        None => accounts.beside(CONNECTIONS),
+        None => accounts.clone(),
         Some(url) if url.starts_with("postgres") => {
             Pool::Postgres(Box::pin(sql::postgres(url, &[schema::POSTGRES])).await.map_err(|error| error.told(PLACE))?)
         }

@@ -65,7 +65,7 @@ async fn transactions_on_all_connections_wait_for_nobody() {
         // One alone writes.
         Pool::Sqlite(_) => return,
     };
-    let (mut transactions, mut held) = (Vec::new(), Vec::new());
+    let mut transactions = Vec::new();
     for number in 0..all {
         let user = UserId::from(Uuid::from_u128(number.into()));
         sessions.manager.create(NewSession::of(user.clone()), &context).await.unwrap();
@@ -75,11 +75,9 @@ async fn transactions_on_all_connections_wait_for_nobody() {
         let storage = sessions.joined(&mut transaction).expect("they are in the accounts' database");
         let scoped = sessions.manager.in_transaction(&*storage, &[]).unwrap();
         assert_eq!(scoped.revoke_all(&user, RevocationReason::PASSWORD_RESET, &context).await.unwrap().len(), 1);
-        drop(scoped);
+        let after = scoped.after_commit();
         drop(storage);
-        held.push(transaction);
-    }
-    for transaction in held {
         transaction.commit().await.unwrap();
+        after.publish().await;
     }
 }

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::exit::{StartError, reason};
 
-/// Connections to a database from this process.
-const CONNECTIONS: u32 = 16;
+/// Connections to a database from this process, for one purpose.
+pub(crate) const CONNECTIONS: u32 = 16;
 /// How long it may take until one is there, and answers.
 const LIMIT: Duration = Duration::from_secs(2);
 /// How long another server may take to make the tables, in seconds.

@@ -134,7 +134,7 @@ impl Bench {
     /// The same service after a restart with other settings.
     pub(super) async fn restarted(self, settings: Settings) -> Self {
         let Self { app, clock, folder } = self;
-        app.data().pool.close().await;
+        app.data().close().await;
         drop(app);
         let data = Data::open(&settings).await.unwrap();
         let app = App::new(settings, data, "127.0.0.1:8080".parse().unwrap(), clock.clone()).await.unwrap();

@@ -10,7 +10,7 @@ use super::bench::{ANN, Bench, credentials};
 async fn an_outage_is_no_verdict() {
     let (bench, tokens) = Bench::signed_in().await;
     bench.root("/ready").send().await.expect(200);
-    bench.app.data().pool.close().await;
+    bench.app.data().close().await;
     bench.root("/ready").send().await.expect(200);
     bench.pass(1);
     let answers = [

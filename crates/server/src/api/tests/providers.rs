@@ -216,7 +216,7 @@ async fn without_providers_there_is_nothing_and_all_works() {
 #[tokio::test]
 async fn an_outage_is_no_verdict_on_a_connection() {
     let (_server, bench, ann) = signed_in().await;
-    bench.app.data().pool.close().await;
+    bench.app.data().close().await;
     list(&bench, &ann, "").await.expect_problem(503, "unavailable");
     let back = bench.call("GET", "/providers/acme/authorization/callback?state=x&code=y");
     back.send().await.expect_problem(503, "unavailable");
