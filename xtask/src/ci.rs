@@ -8,9 +8,9 @@ use std::{
 use session_manager_services::{REQUIRE, Services};
 
 use crate::{
-    checks, guarantees,
+    browser, checks, fuzz, guarantees, interop,
     process::{Failure, Outcome},
-    services, tidy, tools,
+    schemathesis, services, tidy, tools,
 };
 
 struct Step {
@@ -48,6 +48,9 @@ impl Run {
     }
 }
 
+/// Without them no other step makes sense.
+const TOOLS: &str = "tools";
+
 /// What takes seconds comes first; the builds follow in the order in which each finds the most already built: the test
 /// binaries' libraries serve the doc tests, clippy's metadata serves the features and rustdoc.
 const STEPS: &[Step] = &[
@@ -66,14 +69,32 @@ const STEPS: &[Step] = &[
     Step { name: "deny", task: |run| checks::deny(&run.root) },
 ];
 
+/// What is too slow or too unstable for every change, the quick ones first.
+const NIGHTLY: &[Step] = &[
+    Step { name: "schemathesis", task: |run| schemathesis::run(&run.root) },
+    Step { name: "browser", task: |run| browser::run(&run.root) },
+    Step { name: "interop", task: |run| interop::run(&run.root) },
+    Step { name: "pairs", task: |run| checks::feature_pairs(&run.root) },
+    Step { name: "minimal", task: |run| checks::minimal_versions(&run.root) },
+    Step { name: "fuzz", task: |run| fuzz::for_long(&run.root) },
+];
+
 /// Runs every step, also after one has failed, so that one run tells everything there is to repair.
 pub(crate) fn run(root: &Path) -> Outcome {
     let clean_clone = std::env::var_os("CI").is_some();
     let unchanged = Step { name: "unchanged", task: |run| checks::unchanged(&run.root) };
     // Installed before the steps, not beside them: the installs keep both cores of a small machine busy.
-    let install = Step { name: "tools", task: |run| tools::install_all(&run.root) };
-    let steps = std::iter::once(&install).chain(STEPS).chain(clean_clone.then_some(&unchanged));
+    let install = Step { name: TOOLS, task: |run| tools::install_all(&run.root) };
+    all(root, std::iter::once(&install).chain(STEPS).chain(clean_clone.then_some(&unchanged)))
+}
 
+/// The same with what is not for every change.
+pub(crate) fn nightly(root: &Path) -> Outcome {
+    let install = Step { name: TOOLS, task: |run| tools::install_all(&run.root) };
+    all(root, std::iter::once(&install).chain(NIGHTLY))
+}
+
+fn all<'a>(root: &Path, steps: impl Iterator<Item = &'a Step>) -> Outcome {
     let started = Instant::now();
     let mut report = Report::default();
     let mut state = Run { root: root.to_owned(), servers: None, server: None };
@@ -84,7 +105,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
         if let Err(failure) = &outcome {
             eprintln!("{} failed: {failure}", step.name);
         }
-        let no_tools = step.name == install.name && outcome.is_err();
+        let no_tools = step.name == TOOLS && outcome.is_err();
         report.add(step.name, begun.elapsed(), outcome);
         if no_tools {
             break;

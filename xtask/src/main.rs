@@ -53,9 +53,9 @@ Usage: cargo xtask <task>
   fuzz [ARGS]     feed every parser with what a fuzzer makes up (needs a nightly toolchain); ARGS are
                   `--seconds N` for each target (60), `--runs N` instead, and names of targets
   deny            licences, banned crates, sources and lock files of all dependencies
-  nightly-checks  what is too slow or too unstable for `ci`: every pair of features, and the oldest
-                  dependencies that the manifests allow, and every fuzz target for ten minutes (needs a
-                  nightly toolchain). Miri and semver checks join it with the crates they are for.
+  nightly-checks  what is too slow or too unstable for `ci`: schemathesis, browser, interop, every pair of
+                  features, the oldest dependencies that the manifests allow, and every fuzz target for ten
+                  minutes (needs a nightly toolchain)
 
 Exit code: 0 all is well, 1 a check failed, 2 this machine lacks something (the message says what).
 ";
@@ -179,9 +179,7 @@ impl Task {
             "fuzz" => fuzz::run(root, &self.rest),
             "deny" => checks::deny(root),
             "guarantees" => guarantees::write(root),
-            "nightly-checks" => checks::feature_pairs(root)
-                .and_then(|()| checks::minimal_versions(root))
-                .and_then(|()| fuzz::for_long(root)),
+            "nightly-checks" => ci::nightly(root),
             other => Err(Failure::Missing(format!("there is no task `{other}`; see `cargo xtask help`"))),
         }
     }
