@@ -174,10 +174,11 @@ async fn a_slow_client_that_goes_on_taking_has_all_of_its_answer() {
     let mut read = 0;
     let mut part = vec![0; LARGE / 16];
     loop {
-        let before = asked.load(Ordering::Relaxed);
         pause();
         sleep(WRITE_TIMEOUT.mul_f32(0.8)).await;
         resume();
+        // What the server asked for before belongs to the time before.
+        let before = asked.load(Ordering::Relaxed);
         let mut filled = 0;
         while filled < part.len() {
             let more = stream.read(&mut part[filled..]).await.unwrap();
