@@ -74,6 +74,16 @@ impl Activity {
         self.0.place.is_needed().await;
     }
 
+    /// Asks it to leave when all that is under way has been answered.
+    pub(super) fn ask(&self) {
+        self.0.place.ask();
+    }
+
+    /// Whether others have waited for so long that an answer which is given now is to be the last one.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.0.place.is_overdue()
+    }
+
     /// It was asked to leave, and cannot yet.
     pub(super) fn stay(&self) {
         self.0.place.stay();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -31,7 +32,8 @@ use super::tls::Tls;
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that takes nothing of an answer for this long is hung up on.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection without a request for less than this makes no room for others: its request may be on the way.
+/// A connection without a request for less than this makes no room for others: its request may be on the way. Once somebody has waited for so
+/// long, each connection that gives an answer ends with it, since one that is asked again and again is never without a request for long.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a connection of HTTP/2, which has no such limits of its own, is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -198,9 +200,20 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let work = activity.begin();
+    let (work, version, activity) = (activity.begin(), request.version(), activity.clone());
     let answered = service.clone().oneshot(of_peer(request, peer));
-    async move { Ok(answered.await?.map(|body| Watched::new(body, work))) }
+    async move {
+        let mut answer = answered.await?;
+        // Others wait, and whoever asks again and again is never idle for long.
+        if activity.is_overdue() {
+            if version == Version::HTTP_2 {
+                activity.ask();
+            } else {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        Ok(answer.map(|body| Watched::new(body, work)))
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -239,6 +239,26 @@ async fn a_client_of_http2_that_takes_nothing_is_hung_up_on_and_one_that_waits_i
 }
 
 #[tokio::test]
+async fn a_client_of_http2_that_asks_again_and_again_makes_room() {
+    let server = start(routes(), 1).await;
+    let (mut busy, connection) = server.http2().await;
+    let asking = tokio::spawn(async move {
+        let mut answers = 0_usize;
+        while let Ok(answer) = busy.send_request(request("/version")).await {
+            let text = to_bytes(Body::new(answer.into_body()), 99).await;
+            assert_eq!(text.unwrap(), "HTTP/2.0 /version 0", "what is begun is answered");
+            answers += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        answers
+    });
+    let next = async { http1(&mut server.connect(&[]).await).await };
+    assert!(tokio::time::timeout(BOUND, next).await.expect("it has made room").starts_with("HTTP/1.1 200"));
+    tokio::time::timeout(BOUND, connection).await.expect("it has ended").unwrap().unwrap();
+    assert!(asking.await.unwrap() > 0);
+}
+
+#[tokio::test]
 async fn a_new_pair_is_shown_and_a_wrong_one_is_not() {
     let server = start(routes(), 16).await;
     let following = server.follow();
