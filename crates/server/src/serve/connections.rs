@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt as _};
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Awaited, Watched};
 use super::places::Places;
 use super::progress::Progress;
 use super::tls::Tls;
@@ -32,7 +32,7 @@ use super::tls::Tls;
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that takes nothing of an answer for this long is hung up on.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection without a request for less than this makes no room for others: its request may be on the way. Once somebody has waited for so
+/// A connection without a request for less than this, or without the rest of one, makes no room for others: its request may be on the way. Once somebody has waited for so
 /// long, each connection that gives an answer ends with it, since one that is asked again and again is never without a request for long.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a connection of HTTP/2, which has no such limits of its own, is looked at.
@@ -174,7 +174,7 @@ async fn last<C>(
             _ = ending.wait_for(|ending| *ending), if !is_last_request => {}
             () = activity.is_needed() => {
                 // Nothing is cut off: what was answered has been written.
-                if activity.is_idle() && !waits.load(Ordering::Relaxed) {
+                if activity.is_idle(PATIENCE) && !waits.load(Ordering::Relaxed) {
                     return;
                 }
                 activity.stay();
@@ -201,6 +201,7 @@ where
     S::Future: Send,
 {
     let (work, version, activity) = (activity.begin(), request.version(), activity.clone());
+    let request = request.map(|body| Body::new(Awaited::new(body, activity.clone())));
     let answered = service.clone().oneshot(of_peer(request, peer));
     async move {
         let mut answer = answered.await?;
@@ -236,8 +237,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// The request as axum takes it, with the peer where its extractors look for it.
-fn of_peer(request: http::Request<Incoming>, peer: SocketAddr) -> Request {
-    let mut request = request.map(Body::new);
+fn of_peer(mut request: Request, peer: SocketAddr) -> Request {
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use axum::Router;
 use axum::body::Bytes;
 use axum::response::IntoResponse as _;
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::future::select_all;
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -72,7 +72,8 @@ fn routes() -> (Router, Arc<Notify>) {
             }
         }
     };
-    (Router::new().route("/fast", get(|| async { "fast" })).route("/slow", get(slow)), go_on)
+    let routes = Router::new().route("/fast", get(|| async { "fast" })).route("/slow", get(slow));
+    (routes.route("/send", post(|text: String| async { text })), go_on)
 }
 
 #[tokio::test]
@@ -163,6 +164,47 @@ async fn clients_that_ask_again_and_again_make_room_after_an_answer() {
         }
     }
     assert!(told > 0, "they are told");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_does_not_come_makes_room() {
+    for (part, every) in [("", None), ("a part", None), ("", Some(PATIENCE / 5))] {
+        let (routes, _) = routes();
+        let (address, _end) = start(routes, 1).await;
+        let mut slow =
+            send(address, &format!("POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{part}")).await;
+        let (mut reader, mut writer) = slow.split();
+        let trickling = async {
+            while let Some(every) = every {
+                sleep(every).await;
+                if writer.write_all(b".").await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let others = async {
+            sleep(SHORT).await;
+            read_until(&mut send(address, &request("/fast")).await, "fast").await;
+            let mut byte = [0];
+            let closed = timeout(BOUND, reader.read(&mut byte)).await.expect("it has made room");
+            assert_eq!(closed.unwrap_or(0), 0, "{part:?} {every:?}");
+        };
+        tokio::select! {
+            () = others => {}
+            () = trickling => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_is_waited_for_where_nobody_else_waits() {
+    let (routes, _) = routes();
+    let (address, _end) = start(routes, 1).await;
+    let mut slow = send(address, "POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nslow").await;
+    sleep(PATIENCE + SHORT).await;
+    slow.write_all(b" text").await.unwrap();
+    read_until(&mut slow, "slow text").await;
 }
 
 /// Says when it is gone.
