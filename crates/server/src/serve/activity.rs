@@ -88,6 +88,11 @@ impl Activity {
         self.0.place.is_overdue()
     }
 
+    /// It is leaving: others may have its place.
+    pub(super) fn free(&self) {
+        self.0.place.free();
+    }
+
     /// It was asked to leave, and cannot yet.
     pub(super) fn stay(&self) {
         self.0.place.stay();

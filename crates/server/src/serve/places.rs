@@ -134,6 +134,18 @@ impl Place {
         self.leave.notify_one();
     }
 
+    /// Lets somebody else have the place before this is dropped.
+    pub(super) fn free(&self) {
+        let mut open = self.places.lock();
+        open.set_idle(self.number, false);
+        open.stays(self.number);
+        let was_taken = open.taken.remove(&self.number).is_some();
+        drop(open);
+        if was_taken {
+            self.places.0.changed.notify_one();
+        }
+    }
+
     /// Whether somebody has waited for so long that this is to be the last that it does.
     pub(super) fn is_overdue(&self) -> bool {
         let patience = self.places.0.patience;
@@ -229,12 +241,7 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.places.lock();
-        open.set_idle(self.number, false);
-        open.stays(self.number);
-        open.taken.remove(&self.number);
-        drop(open);
-        self.places.0.changed.notify_one();
+        self.free();
     }
 }
 
@@ -278,6 +285,20 @@ mod tests {
         assert!(is_asked(&second));
         drop(second);
         next.now_or_never().unwrap();
+    }
+
+    #[test]
+    fn a_place_is_free_once_however_often_that_is_said() {
+        let places = Places::new(1, Duration::ZERO);
+        let first = taken(&places);
+        first.free();
+        let second = taken(&places);
+        first.work();
+        first.rest();
+        drop(first);
+        assert!(places.take().now_or_never().is_none());
+        drop(second);
+        drop(taken(&places));
     }
 
     #[test]

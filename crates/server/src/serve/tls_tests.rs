@@ -238,6 +238,63 @@ async fn a_client_of_http2_that_takes_nothing_is_hung_up_on_and_one_that_waits_i
     }
 }
 
+const DATA: u8 = 0;
+const GOAWAY: u8 = 7;
+
+/// A client of HTTP/2 that sends what it is told to, and nothing by itself.
+async fn frames(server: &Server, sent: &[u8]) -> client::TlsStream<TcpStream> {
+    let mut stream = server.connect(&[b"h2"]).await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], sent].concat()).await.unwrap();
+    stream
+}
+
+/// The kind of the next frame, and what is in it. Nothing at the end.
+async fn frame(stream: &mut client::TlsStream<TcpStream>) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, ..] = head;
+    let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, payload))
+}
+
+/// Whether the client is told, without a fault, that the connection ends; and then it does.
+async fn is_told_of_the_end(stream: &mut client::TlsStream<TcpStream>) -> bool {
+    let mut is_told = false;
+    while let Some((kind, payload)) = frame(stream).await {
+        is_told |= kind == GOAWAY && payload.get(4..8) == Some(&[0; 4]);
+    }
+    is_told
+}
+
+#[tokio::test]
+async fn a_connection_of_http2_that_makes_room_is_told_so_first() {
+    let server = start(routes(), 1).await;
+    let mut idle = frames(&server, &[]).await;
+    let mut next = server.connect(&[]).await;
+    assert!(http1(&mut next).await.starts_with("HTTP/1.1 200"));
+    assert!(tokio::time::timeout(BOUND, is_told_of_the_end(&mut idle)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_takes_nothing_is_told_that_it_is_hung_up_on() {
+    let whole = || async { vec![b'x'; 1024 * 1024].into_response() };
+    let server = start(Router::new().route("/whole", get(whole)), 16).await;
+    // GET, https, and path and host as they stand there.
+    let request =
+        [&[0, 0, 21, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 0x04, 6][..], b"/whole", &[0x01, 9], b"localhost"].concat();
+    let mut slow = frames(&server, &request).await;
+    let mut taken = 0;
+    // As much as the client lets come without another word.
+    while taken < 65535 {
+        let (kind, payload) = tokio::time::timeout(BOUND, frame(&mut slow)).await.unwrap().unwrap();
+        taken += if kind == DATA { payload.len() } else { 0 };
+    }
+    pass(Duration::from_mins(5)).await;
+    assert!(tokio::time::timeout(BOUND, is_told_of_the_end(&mut slow)).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_client_of_http2_that_asks_again_and_again_makes_room() {
     let server = start(routes(), 1).await;
