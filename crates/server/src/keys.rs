@@ -21,7 +21,7 @@ use crate::files;
 use crate::random;
 
 pub(crate) use change::{Kind, Named, Overlap, State};
-pub(crate) use live::LiveKeys;
+pub(crate) use live::{LiveKeys, Revocations};
 
 const FILE: &str = "session-manager.keys";
 /// The real file has about 600 bytes, and 200 at most for each further key; whatever is longer is something else.

@@ -299,6 +299,34 @@ fn a_running_service_follows_the_times_of_its_keys() {
     assert!(live.find(ids[0]).is_none() && live.find(ids[1]).is_some());
 }
 
+#[test]
+fn that_a_key_is_revoked_is_told_and_that_one_is_succeeded_or_forgotten_is_not() {
+    let (folder, _, keys) = fresh();
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let live = LiveKeys::new(&keys, OVERLAP, clock.clone()).unwrap();
+    let revocations = live.revocations();
+    let two = [Kind::Access, Kind::Refresh]
+        .into_iter()
+        .try_fold(keys.clone(), |keys, kind| keys.with_token_key(folder.path(), kind, at(60), (OVERLAP, at(0))))
+        .unwrap();
+    live.replace(&two).unwrap();
+    live.replace(&two).unwrap();
+    assert!(!revocations.is_told());
+    for name in [two.access[1].kid(), &two.refresh[0].name] {
+        let (left, _) = two.clone().without_token_key(name, (OVERLAP, at(0))).unwrap();
+        live.replace(&left).unwrap();
+        assert!(revocations.is_told() && !live.revocations().is_told(), "those of before are told");
+        live.replace(&two).unwrap();
+    }
+    // Nothing of the first ones is accepted by then.
+    clock.set(at(60) + OVERLAP.refresh);
+    let revocations = live.revocations();
+    let mut left = two;
+    drop((left.access.remove(0), left.refresh.remove(0)));
+    live.replace(&left).unwrap();
+    assert!(!revocations.is_told());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_cannot_be_replaced_stays_as_it_is() {
