@@ -338,9 +338,22 @@ fn a_file_that_cannot_be_replaced_stays_as_it_is() {
     let blocked = tempfile::tempdir().unwrap();
     fs::create_dir(blocked.path().join(FILE)).unwrap();
     let message = more.saved(blocked.path()).unwrap_err().to_string();
-    assert!(message.contains("cannot be made") || message.contains("cannot be written"), "{message}");
+    assert!(message.contains("was not changed") && message.contains("cannot be written"), "{message}");
     assert_eq!(fs::read_dir(blocked.path()).unwrap().count(), 1, "nothing is left beside it");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_has_become_of_a_change_that_failed_is_said() {
+    let message = |why| not_replaced(Path::new("x"), &why).to_string();
+    let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+    let owner = message(NotReplaced::Owner(denied()));
+    assert!(owner.contains("was not changed") && owner.contains("cannot be given to the owner"), "{owner}");
+    let unchanged = message(NotReplaced::Unchanged(denied()));
+    assert!(unchanged.contains("was not changed") && unchanged.contains("permission denied"), "{unchanged}");
+    let unsure = message(NotReplaced::Unsure(denied()));
+    assert!(unsure.contains("was changed") && unsure.contains("the change is in place"), "{unsure}");
+    assert!(unsure.contains("power cut") && !unsure.contains("not changed"), "{unsure}");
 }
 
 #[test]
