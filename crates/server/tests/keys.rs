@@ -320,6 +320,21 @@ fn a_damaged_file_changes_nothing_and_is_not_replaced() {
 }
 
 #[test]
+fn a_lead_in_which_other_servers_do_not_read_the_file_is_warned_of() {
+    for (kind, lead, is_warned) in [
+        ("--access", "0s", true),
+        ("--refresh", "0s", true),
+        ("--access", "29s", true),
+        ("--access", "1m", false),
+        ("--providers", "0s", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = done(folder.path(), &["rotate", kind, "--lead", lead]);
+        assert_eq!(said.contains("refuses its tokens until then"), is_warned, "{kind} {lead}: {said}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
