@@ -53,10 +53,7 @@ impl Data {
             probe(path)?;
         }
         let lock = FolderLock::acquire(folder).await?;
-        let keys = {
-            let _lock = KeyLock::acquire(folder).await?;
-            Keys::load_or_create(&key_folder(folder))?
-        };
+        let keys = keys_under(&KeyLock::acquire(folder).await?, folder)?;
         let pool = pool(settings).await?;
         let mark = BackupMark::new(&pool, folder);
         mark.advance(SystemClock.now()).await.map_err(|error| {
@@ -101,7 +98,17 @@ async fn locked_keys(settings: &Settings) -> Result<(Keys, (FolderLock, KeyLock)
     close(folder)?;
     // No server starts meanwhile, and no other command changes them.
     let lock = (FolderLock::acquire(folder).await?, KeyLock::acquire(folder).await?);
-    Ok((Keys::load_or_create(&key_folder(folder))?, lock))
+    Ok((keys_under(&lock.1, folder)?, lock))
+}
+
+/// The keys, made where there are none. What a command that was killed has left beside them goes.
+fn keys_under(_: &KeyLock, folder: &Path) -> Result<Keys, StartError> {
+    let folder = key_folder(folder);
+    let keys = Keys::load_or_create(&folder)?;
+    if let Err(error) = files::remove_unfinished(&folder) {
+        tracing::warn!(%error, "what a killed command has left beside the key file cannot be removed");
+    }
+    Ok(keys)
 }
 
 /// Where the key file is.
@@ -184,6 +191,42 @@ mod tests {
         assert!(early.is_err(), "somebody else is changing them");
         drop(held);
         assert_eq!(change.await.unwrap().provider_keys().len(), running.keys.provider_keys().len() + 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_command_has_left_beside_the_keys_is_removed_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        keys(&settings).await.unwrap();
+        let unfinished = key_folder(folder.path()).join(".00112233-4455-6677-8899-aabbccddeeff.tmp");
+        let leave = || std::fs::write(&unfinished, "half a key").unwrap();
+        leave();
+        keys(&settings).await.unwrap();
+        assert!(!unfinished.exists());
+        leave();
+        drop(Data::open(&settings).await.unwrap());
+        assert!(!unfinished.exists());
+        leave();
+        change_keys(&settings, Keys::with_provider_key).await.unwrap();
+        assert_eq!(std::fs::read_dir(key_folder(folder.path())).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_root_does_to_the_keys_keeps_the_services_user_in() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        // Only root can give the folder away; without it all is the owner's own in any case.
+        let _ = chown(folder.path(), Some(4711), Some(4712));
+        let owner = |path: &Path| std::fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        let service = owner(folder.path());
+        for _ in 0..2 {
+            change_keys(&settings, Keys::with_provider_key).await.unwrap();
+            for name in ["keys", "keys/session-manager.keys", "keys.lock", "server.lock"] {
+                assert_eq!(owner(&folder.path().join(name)), service, "{name}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Files that only their owner may read, written so that a reader sees all of them or nothing.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,86 @@ pub(crate) fn write_unique(folder: &Path, name: &str, bytes: &[u8]) -> io::Resul
         let _ = fs::remove_file(&temporary);
     })?;
     File::open(folder)?.sync_all()
+}
+
+/// Why a file was not replaced.
+#[derive(Debug)]
+pub(crate) enum NotReplaced {
+    /// It cannot belong to whom the one of before belongs to, and is as it was.
+    Owner(io::Error),
+    /// It is as it was.
+    Unchanged(io::Error),
+    /// It is replaced, and nobody knows whether it will still be so after a power cut.
+    Unsure(io::Error),
+}
+
+/// Replaces a file that is there, as [`write_unique`] writes one. It belongs to whom it belonged to before: what root replaces is not taken
+/// from the service.
+pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), NotReplaced> {
+    replace_by(give, |folder| File::open(folder)?.sync_all(), folder, name, bytes)
+}
+
+fn replace_by(
+    give: impl FnOnce(&File, &Metadata) -> io::Result<()>,
+    sync: impl FnOnce(&Path) -> io::Result<()>,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), NotReplaced> {
+    let path = folder.join(name);
+    let before = fs::metadata(&path).map_err(NotReplaced::Unchanged)?;
+    let temporary = temporary(folder).map_err(NotReplaced::Unchanged)?;
+    let file = write_whole(&temporary, bytes).map_err(NotReplaced::Unchanged)?;
+    let replaced = give(&file, &before)
+        .map_err(NotReplaced::Owner)
+        .and_then(|()| fs::rename(&temporary, &path).map_err(NotReplaced::Unchanged));
+    replaced.inspect_err(|_| {
+        // What could not be finished is worth nothing.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    sync(folder).map_err(NotReplaced::Unsure)
+}
+
+/// Gives a file to the owner of another one. The group counts for nothing, since it may not open the file: where it cannot be given, it is
+/// left.
+#[cfg(unix)]
+fn give(file: &File, like: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        Err(_) if own.uid() == like.uid() => Ok(()),
+        given => given.and_then(|()| file.sync_all()),
+    }
+}
+
+#[cfg(not(unix))]
+fn give(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives what was made in a folder to the folder's owner, if that can be done: what root makes there would keep the service out.
+pub(crate) fn give_to_owner_above(path: &Path) {
+    let above = path.parent().map(fs::metadata);
+    if let Some(Ok(above)) = above {
+        let _ = File::open(path).and_then(|made| give(&made, &above));
+    }
+}
+
+/// Removes what commands that were killed have left of files that they were writing. Whoever calls this is the only one to write there.
+///
+/// # Errors
+/// The folder cannot be read, or one of them not removed.
+pub(crate) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if is_temporary(&entry.file_name()) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a folder's permissions from all but its owner. Returns whether there were any to take, and that went well.
@@ -98,9 +179,14 @@ fn write_new_by(
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         // There are no links here: the name is taken first, and the content follows.
-        Err(_) => write_whole(&path, bytes)?,
+        Err(_) => drop(write_whole(&path, bytes)?),
     }
     File::open(folder)?.sync_all()
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    let id = name.to_str().and_then(|name| name.strip_prefix('.')).and_then(|name| name.strip_suffix(".tmp"));
+    id.is_some_and(|id| Uuid::try_parse(id).is_ok())
 }
 
 fn temporary(folder: &Path) -> io::Result<PathBuf> {
@@ -108,11 +194,12 @@ fn temporary(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Makes a file with this content, or none.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = private().create_new(true).open(path)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
         let _ = fs::remove_file(path);
-    })
+    })?;
+    Ok(file)
 }
 
 fn private() -> OpenOptions {
@@ -156,6 +243,78 @@ mod tests {
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"second");
         assert!(write_unique(folder.path(), "no/such/folder", b"").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    fn left(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_given_to_its_owner_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let denied = |_: &File, _: &Metadata| Err(io::ErrorKind::PermissionDenied.into());
+        let replace = |bytes| replace_by(denied, |_| Ok(()), folder.path(), "a", bytes);
+        assert!(matches!(replace(b"none"), Err(NotReplaced::Unchanged(_))), "there is nothing to replace");
+        write_unique(folder.path(), "a", b"first").unwrap();
+        assert!(matches!(replace(b"second"), Err(NotReplaced::Owner(_))));
+        assert_eq!(left(folder.path()), [("a".to_owned(), b"first".to_vec())]);
+    }
+
+    #[test]
+    fn that_the_folder_is_not_on_the_disk_does_not_undo_what_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        write_unique(folder.path(), "a", b"first").unwrap();
+        let failed = |_: &Path| Err(io::Error::other("no disk"));
+        let replaced = replace_by(give, failed, folder.path(), "a", b"second");
+        assert!(matches!(replaced, Err(NotReplaced::Unsure(_))), "{replaced:?}");
+        assert_eq!(left(folder.path()), [("a".to_owned(), b"second".to_vec())]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_root_replaces_belongs_to_whom_it_belonged_to() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        write_unique(folder.path(), "a", b"first").unwrap();
+        let path = folder.path().join("a");
+        // Only root can give a file away; without it the file stays the owner's own.
+        let _ = chown(&path, Some(4711), Some(4712));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        let before = owner(&path);
+        replace(folder.path(), "a", b"second").unwrap();
+        assert_eq!((owner(&path), fs::read(&path).unwrap()), (before, b"second".to_vec()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_root_makes_in_a_folder_belongs_to_the_folders_owner() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let _ = chown(folder.path(), Some(4711), Some(4712));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        let (file, below) = (folder.path().join("a"), folder.path().join("b"));
+        drop(open_private(&file).unwrap());
+        make_folder(&below).unwrap();
+        for path in [&file, &below, &folder.path().join("none")] {
+            give_to_owner_above(path);
+        }
+        assert_eq!([owner(&file), owner(&below)], [owner(folder.path()); 2]);
+    }
+
+    #[test]
+    fn what_a_killed_command_has_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let unfinished = temporary(folder.path()).unwrap();
+        fs::write(&unfinished, "half").unwrap();
+        fs::create_dir(temporary(folder.path()).unwrap()).unwrap();
+        for name in ["a", ".tmp", ".a.tmp", ".a-b.tmp"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_unfinished(folder.path()).unwrap();
+        assert!(!unfinished.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+        assert!(remove_unfinished(&folder.path().join("none")).is_err());
     }
 
     #[cfg(unix)]

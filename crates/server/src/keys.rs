@@ -17,11 +17,11 @@ use session_manager::token::TokenKey;
 use zeroize::Zeroizing;
 
 use crate::exit::{StartError, reason};
-use crate::files;
+use crate::files::{self, NotReplaced};
 use crate::random;
 
 pub(crate) use change::{Kind, Named, Overlap, State};
-pub(crate) use live::LiveKeys;
+pub(crate) use live::{LiveKeys, Revocations};
 
 const FILE: &str = "session-manager.keys";
 /// The real file has about 600 bytes, and 200 at most for each further key; whatever is longer is something else.
@@ -69,10 +69,11 @@ impl Keys {
     pub(crate) fn load_or_create(folder: &Path) -> Result<Self, StartError> {
         let path = folder.join(FILE);
         files::make_folder(folder).map_err(|error| unwritable(&path, &error))?;
+        files::give_to_owner_above(folder);
         if !path.exists() {
             let keys = Self::generate().map_err(cannot_be_made)?;
             match files::write_new(folder, FILE, keys.to_text().as_bytes()) {
-                Ok(()) => {}
+                Ok(()) => files::give_to_owner_above(&path),
                 // Another server was faster; its keys count.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(unwritable(&path, &error)),
@@ -121,16 +122,17 @@ impl Keys {
         Ok(Self { root, refresh: vec![refresh], access: vec![access], for_providers: vec![new_key()?] })
     }
 
-    /// Replaces the file in one step, and reads it again: whoever reads it sees the one of before or this one, also after a crash.
+    /// Replaces the file in one step, and reads it again: whoever reads it sees the one of before or this one, also after a crash. It belongs to
+    /// whom it belonged to.
     ///
     /// # Behaviour
     /// Who calls this holds the lock of the keys, from before the file was read.
     ///
     /// # Errors
-    /// The file cannot be written; the one of before is still there.
+    /// The file cannot be written; whether the one of before is still there is said.
     pub(crate) fn saved(&self, folder: &Path) -> Result<Self, StartError> {
         let path = folder.join(FILE);
-        files::write_unique(folder, FILE, self.to_text().as_bytes()).map_err(|error| unwritable(&path, &error))?;
+        files::replace(folder, FILE, self.to_text().as_bytes()).map_err(|why| not_replaced(&path, &why))?;
         Self::load(folder)
     }
 }
@@ -208,6 +210,27 @@ fn unwritable(path: &Path, error: &io::Error) -> StartError {
         reason(error),
         "Give the server a folder it may write to, with --data FOLDER.",
     )
+}
+
+fn not_replaced(path: &Path, why: &NotReplaced) -> StartError {
+    let path = path.display();
+    match why {
+        NotReplaced::Owner(error) => StartError::environment(
+            format!("the key file {path} was not changed"),
+            format!("the new one cannot be given to the owner of the one that is there: {}", reason(error)),
+            "Run it as the service's user.",
+        ),
+        NotReplaced::Unchanged(error) => StartError::environment(
+            format!("the key file {path} was not changed"),
+            format!("another one cannot be written: {}", reason(error)),
+            "Check the space on its disk and the permissions of its folder.",
+        ),
+        NotReplaced::Unsure(error) => StartError::environment(
+            format!("the key file {path} was changed, but perhaps not for good"),
+            format!("the change is in place, and may be lost in a power cut: {}", reason(error)),
+            "Check the disk; `keys list` shows which keys there are.",
+        ),
+    }
 }
 
 fn damaged(path: &Path, why: &str) -> StartError {

@@ -299,6 +299,34 @@ fn a_running_service_follows_the_times_of_its_keys() {
     assert!(live.find(ids[0]).is_none() && live.find(ids[1]).is_some());
 }
 
+#[test]
+fn that_a_key_is_revoked_is_told_and_that_one_is_succeeded_or_forgotten_is_not() {
+    let (folder, _, keys) = fresh();
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let live = LiveKeys::new(&keys, OVERLAP, clock.clone()).unwrap();
+    let revocations = live.revocations();
+    let two = [Kind::Access, Kind::Refresh]
+        .into_iter()
+        .try_fold(keys.clone(), |keys, kind| keys.with_token_key(folder.path(), kind, at(60), (OVERLAP, at(0))))
+        .unwrap();
+    live.replace(&two).unwrap();
+    live.replace(&two).unwrap();
+    assert!(!revocations.is_told());
+    for name in [two.access[1].kid(), &two.refresh[0].name] {
+        let (left, _) = two.clone().without_token_key(name, (OVERLAP, at(0))).unwrap();
+        live.replace(&left).unwrap();
+        assert!(revocations.is_told() && !live.revocations().is_told(), "those of before are told");
+        live.replace(&two).unwrap();
+    }
+    // Nothing of the first ones is accepted by then.
+    clock.set(at(60) + OVERLAP.refresh);
+    let revocations = live.revocations();
+    let mut left = two;
+    drop((left.access.remove(0), left.refresh.remove(0)));
+    live.replace(&left).unwrap();
+    assert!(!revocations.is_told());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_cannot_be_replaced_stays_as_it_is() {
@@ -310,9 +338,22 @@ fn a_file_that_cannot_be_replaced_stays_as_it_is() {
     let blocked = tempfile::tempdir().unwrap();
     fs::create_dir(blocked.path().join(FILE)).unwrap();
     let message = more.saved(blocked.path()).unwrap_err().to_string();
-    assert!(message.contains("cannot be made") || message.contains("cannot be written"), "{message}");
+    assert!(message.contains("was not changed") && message.contains("cannot be written"), "{message}");
     assert_eq!(fs::read_dir(blocked.path()).unwrap().count(), 1, "nothing is left beside it");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_has_become_of_a_change_that_failed_is_said() {
+    let message = |why| not_replaced(Path::new("x"), &why).to_string();
+    let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+    let owner = message(NotReplaced::Owner(denied()));
+    assert!(owner.contains("was not changed") && owner.contains("cannot be given to the owner"), "{owner}");
+    let unchanged = message(NotReplaced::Unchanged(denied()));
+    assert!(unchanged.contains("was not changed") && unchanged.contains("permission denied"), "{unchanged}");
+    let unsure = message(NotReplaced::Unsure(denied()));
+    assert!(unsure.contains("was changed") && unsure.contains("the change is in place"), "{unsure}");
+    assert!(unsure.contains("power cut") && !unsure.contains("not changed"), "{unsure}");
 }
 
 #[test]

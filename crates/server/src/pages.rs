@@ -43,6 +43,7 @@ use crate::limits::{Budget, Limit, Meter, Rate, limited};
 pub(crate) use arrival::arrived;
 pub(crate) use failure::as_page;
 pub(crate) use guard::accepts_html;
+pub(crate) use live::hear_of_revocations;
 
 /// How often a user may look at each page that reads what is stored. Nobody reads so fast, and a page that is open asks again by itself.
 const LOOKS: Limit = Limit::user(Rate::per_minute(100));

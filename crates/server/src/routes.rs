@@ -27,7 +27,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(oauth::routes(&app))
         .layer(from_fn_with_state(app.clone(), remember::note))
         .layer(app.sessions().layer().page_requests(pages::is_renewed).background_requests(is_background))
-        .layer(from_fn_with_state(app.clone(), remember::extend));
+        .layer(from_fn_with_state(app.clone(), remember::extend))
+        .layer(from_fn_with_state(app.clone(), pages::hear_of_revocations));
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))

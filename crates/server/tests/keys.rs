@@ -227,6 +227,38 @@ fn a_revoked_access_key_ends_its_tokens_at_once() {
 }
 
 #[test]
+fn an_open_stream_ends_when_the_key_of_its_token_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let server = Server::start(data, &[]);
+    server.register(data);
+    let stolen = server.sign_in();
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(
+        stream,
+        "GET /devices/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        stolen.access
+    )
+    .unwrap();
+    let mut told = String::new();
+    while !told.contains("event: sessions") {
+        let mut part = [0; 1024];
+        let read = stream.read(&mut part).unwrap();
+        assert_ne!(read, 0, "{told}");
+        told.push_str(std::str::from_utf8(&part[..read]).unwrap());
+    }
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    done(data, &["revoke", &stolen.kid()]);
+    server.reread(|server| !server.published().contains(&stolen.kid()));
+    // Lines that say nothing would come every fifteen seconds.
+    stream.read_to_string(&mut told).expect("it ends before anything else is said");
+    assert!(told.ends_with("\r\n0\r\n\r\n"), "{told}");
+    assert_eq!(server.me(&stolen), 401);
+}
+
+#[test]
 fn refresh_secrets_are_succeeded_and_revoked() {
     for backend in ["backend=jwt", "backend=opaque"] {
         let folder = tempfile::tempdir().unwrap();
@@ -285,6 +317,21 @@ fn a_damaged_file_changes_nothing_and_is_not_replaced() {
     server.reread(|server| server.published().contains(&new));
     assert_eq!(fs::metadata(key_file(data)).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(data.join("keys")).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_lead_in_which_other_servers_do_not_read_the_file_is_warned_of() {
+    for (kind, lead, is_warned) in [
+        ("--access", "0s", true),
+        ("--refresh", "0s", true),
+        ("--access", "29s", true),
+        ("--access", "1m", false),
+        ("--providers", "0s", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = done(folder.path(), &["rotate", kind, "--lead", lead]);
+        assert_eq!(said.contains("refuses its tokens until then"), is_warned, "{kind} {lead}: {said}");
+    }
 }
 
 #[test]

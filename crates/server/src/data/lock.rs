@@ -30,7 +30,9 @@ impl KeyLock {
                 "Wait for the other command to end, and try again.",
             )
         };
-        let file = files::open_private(&folder.join("keys.lock")).map_err(|error| failed(reason(&error)))?;
+        let path = folder.join("keys.lock");
+        let file = files::open_private(&path).map_err(|error| failed(reason(&error)))?;
+        files::give_to_owner_above(&path);
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
@@ -66,6 +68,7 @@ impl FolderLock {
             )
         };
         let file = files::open_private(&path).map_err(|error| failed(reason(&error)))?;
+        files::give_to_owner_above(&path);
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {

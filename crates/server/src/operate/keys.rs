@@ -41,10 +41,8 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
             for kind in kinds {
                 say(&announced(&keys, kind, (overlap, now)))?;
             }
-            if !lead.is_zero() && lead < READ_KEYS_EVERY && (access || refresh) {
-                say(
-                    "servers read the file within 30s, and refuse its tokens until then: a longer lead spares them that\n",
-                )?;
+            if lead < READ_KEYS_EVERY && (access || refresh) {
+                say("whoever has not read the file refuses its tokens until then: a longer lead spares them that\n")?;
             }
             if providers {
                 let count = keys.provider_keys().len();
@@ -70,13 +68,15 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
 fn announced(keys: &Keys, kind: Kind, at: (Overlap, chrono::DateTime<chrono::Utc>)) -> String {
     let newest = keys.named(at.0, at.1).into_iter().rfind(|named| named.kind == kind);
     let Some(newest) = newest else { return String::new() };
-    let since = match newest.state {
-        State::Announced { from } => format!("from {} on; it is accepted, and published, from now on", time(from)),
-        _ => "from now on".to_owned(),
+    let (since, by) = match newest.state {
+        State::Announced { from } => {
+            (format!("from {} on; it is accepted, and published, from now on", time(from)), "before that")
+        }
+        _ => ("from now on".to_owned(), "at once"),
     };
     format!(
         "{} key {} makes tokens {since}\nrunning servers read the file within 30s, and at once by SIGHUP; servers with a copy of the \
-         file need the new one before that\n",
+         file need the new one {by}\n",
         kind.word(),
         newest.name
     )

@@ -1,12 +1,14 @@
 //! What *Your devices* is told while it is open: which sessions there still are, as server-sent events.
 //!
 //! `sessions` holds the ids of all that are live, at the beginning and whenever they have changed. `over` is the last event: the session of
-//! the request has ended, and the page is to be asked for again. A line that says nothing comes in between.
+//! the request has ended, and the page is to be asked for again. A line that says nothing comes in between. When a key is revoked all streams
+//! end without a word, and whoever has a token that is still accepted opens his again.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, State};
+use axum::extract::{Extension, MatchedPath, Request, State};
+use axum::middleware::Next;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
@@ -14,13 +16,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, header};
 use session_manager_core::storage::{Phase, SessionFilter, Subject};
 use session_manager_core::{BusEvent, Error, SessionId, UserId};
 use session_manager_middleware_axum::{CurrentSession, RequestSession};
 
 use crate::app::App;
 use crate::flows::MAX_PAGE;
+use crate::keys::Revocations;
 use crate::problem::Rejection;
 use crate::streams::Place;
 
@@ -35,7 +38,19 @@ const UNBUFFERED: (HeaderName, HeaderValue) =
 
 /// Whether a request opens a stream: a program does, and by itself, so that it keeps no session alive.
 pub(super) fn is_stream(request: &Parts) -> bool {
-    request.extensions.get::<MatchedPath>().map(MatchedPath::as_str) == Some(PATH)
+    is_of_stream(&request.extensions)
+}
+
+fn is_of_stream(extensions: &Extensions) -> bool {
+    extensions.get::<MatchedPath>().map(MatchedPath::as_str) == Some(PATH)
+}
+
+/// The layer around the one that checks tokens: a key that is revoked after it was found good is not missed.
+pub(crate) async fn hear_of_revocations(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if is_of_stream(request.extensions()) {
+        request.extensions_mut().insert(app.keys().revocations());
+    }
+    next.run(request).await
 }
 
 /// Whether a stream may renew its session on the way: one that our own page opens again after its access token has expired.
@@ -50,6 +65,7 @@ pub(super) fn is_renewed(request: &Parts) -> bool {
 /// - A session that is over at the beginning is told like one that ends later: an `EventSource` learns nothing of a status.
 /// - The storage is read at the beginning, when the bus tells of the user's sessions, and otherwise at most once in the policy's interval
 ///   for activity: what another server of the data folder ends is seen by then. [`CurrentSession::ended`] watches the own session.
+/// - It ends when a key is revoked: it outlives its request, and the token of that may be one of the key.
 /// - Of a user with more sessions than the page shows only the end of the own one is told.
 ///
 /// # Errors
@@ -57,6 +73,7 @@ pub(super) fn is_renewed(request: &Parts) -> bool {
 pub(super) async fn events(
     State(app): State<App>,
     request: RequestSession,
+    Extension(revocations): Extension<Revocations>,
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
     // It changes nothing, but goes on to tell of the user: no other site has any business with it.
@@ -65,7 +82,7 @@ pub(super) async fn events(
         return Ok(answer(stream::iter([over()])));
     };
     let place = app.streams().open(session.user_id())?;
-    let live = Live::new(app, session, place);
+    let live = Live::new(app, session, (place, revocations));
     Ok(answer(stream::unfold(live, |mut live| async move { live.next().await.map(|event| (event, live)) })))
 }
 
@@ -74,6 +91,7 @@ struct Live {
     app: App,
     session: CurrentSession,
     place: Place,
+    revocations: Revocations,
     bus: BoxStream<'static, BusEvent>,
     ended: BoxFuture<'static, ()>,
     heartbeat: BoxFuture<'static, ()>,
@@ -86,7 +104,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(app: App, session: CurrentSession, place: Place) -> Self {
+    fn new(app: App, session: CurrentSession, (place, revocations): (Place, Revocations)) -> Self {
         Self {
             // Before anything is read: what happens in between is heard.
             bus: app.sessions().bus().subscribe().fuse().boxed(),
@@ -96,6 +114,7 @@ impl Live {
             app,
             session,
             place,
+            revocations,
             told: Vec::new(),
             stale: true,
             over: false,
@@ -104,7 +123,7 @@ impl Live {
 
     /// What is to be told next. Nothing at the end.
     async fn next(&mut self) -> Option<Event> {
-        while !self.over {
+        while !self.over && !self.revocations.is_told() {
             if self.stale
                 && let Some(event) = self.look().await
             {
@@ -113,6 +132,7 @@ impl Live {
             tokio::select! {
                 biased;
                 () = self.place.service_ends() => return None,
+                () = self.revocations.next() => return None,
                 () = &mut self.ended => return Some(self.end()),
                 event = self.bus.next() => self.hear(event),
                 () = &mut self.heartbeat => {

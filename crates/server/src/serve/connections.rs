@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -18,10 +20,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Awaited, Watched};
 use super::places::Places;
 use super::progress::Progress;
 use super::tls::Tls;
@@ -31,12 +33,17 @@ use super::tls::Tls;
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that takes nothing of an answer for this long is hung up on.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection without a request for less than this makes no room for others: its request may be on the way.
+/// A connection without a request for less than this, or without the rest of one, makes no room for others: its request may be on the way. Once somebody has waited for so
+/// long, each connection that gives an answer ends with it, since one that is asked again and again is never without a request for long.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a connection of HTTP/2, which has no such limits of its own, is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Without descriptors no connection can be taken; one is free again as soon as another ends.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A client of HTTP/2 is told that its connection ends, and has so long for leaving by itself. One of HTTP/1.1 is told with its last answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// So many that make room are waited for at once, beside those that there may be: nobody waits for a place because of them.
+const FAREWELLS: usize = 16;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS: u32 = 100;
 /// What a client may send of a request's body before it is read. No body is longer.
@@ -57,7 +64,8 @@ impl Open {
 /// Serves so many connections until `end`, and then takes no more. Those that are still open are in what is returned.
 ///
 /// # Behaviour
-/// One more than `most` is taken, and waits until the idlest one has made room; the others wait in the queue of the operating system.
+/// One more than `most` is taken, and waits until the idlest one has made room; the others wait in the queue of the operating system. Of
+/// those that made room, [`FAREWELLS`] may be open a moment longer.
 pub(super) async fn serve<S>(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -71,6 +79,7 @@ where
 {
     let open = Open(watch::Sender::new(false));
     let places = Places::new(most, PATIENCE);
+    let farewells = Arc::new(Semaphore::new(FAREWELLS));
     let mut end = pin!(end);
     loop {
         let (stream, peer, place) = tokio::select! {
@@ -83,6 +92,7 @@ where
             activity: Activity::new(place),
             ending: open.0.subscribe(),
             waits: Arc::default(),
+            farewells: Arc::clone(&farewells),
         };
         tokio::spawn(connection.run(stream, tls.clone()));
     }
@@ -96,6 +106,7 @@ struct Connection<S> {
     ending: watch::Receiver<bool>,
     /// Whether a write waits for the client.
     waits: Arc<AtomicBool>,
+    farewells: Arc<Semaphore>,
 }
 
 impl<S> Connection<S>
@@ -127,7 +138,7 @@ where
         let (inner, peer, activity) = (self.service, self.peer, self.activity.clone());
         let service = service_fn(move |request| answer(&inner, peer, &activity, request));
         let connection = http.serve_connection(TokioIo::new(stream), service);
-        last(connection, &self.activity, &self.waits, &mut self.ending, std::future::pending()).await;
+        last(connection, &self.activity, &self.waits, &mut self.ending, std::future::pending(), None).await;
     }
 
     async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -144,7 +155,7 @@ where
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        last(connection, &self.activity, &self.waits, &mut self.ending, over).await;
+        last(connection, &self.activity, &self.waits, &mut self.ending, over, Some(&self.farewells)).await;
     }
 }
 
@@ -155,12 +166,15 @@ async fn last<C>(
     waits: &AtomicBool,
     ending: &mut watch::Receiver<bool>,
     over: impl Future<Output = ()>,
+    farewells: Option<&Semaphore>,
 ) where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
     let (mut connection, mut over) = (pin!(connection), pin!(over));
     let mut is_last_request = false;
+    // Nothing is cut off: what was answered has been written.
+    let is_idle = || activity.is_idle(PATIENCE) && !waits.load(Ordering::Relaxed);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -169,21 +183,44 @@ async fn last<C>(
                 }
                 return;
             }
-            _ = ending.wait_for(|ending| *ending), if !is_last_request => {}
+            () = async { let _ = ending.wait_for(|ending| *ending).await; }, if !is_last_request => {}
             () = activity.is_needed() => {
-                // Nothing is cut off: what was answered has been written.
-                if activity.is_idle() && !waits.load(Ordering::Relaxed) {
-                    return;
+                if is_idle() {
+                    let Some(farewells) = farewells else { return };
+                    connection.as_mut().graceful_shutdown();
+                    let Ok(_permit) = farewells.try_acquire() else {
+                        // It is told, and not waited for.
+                        let _ = connection.as_mut().now_or_never();
+                        return;
+                    };
+                    activity.free();
+                    return farewell(connection, is_idle, over).await;
                 }
                 activity.stay();
             }
             () = &mut over => {
                 tracing::debug!("a client neither asked nor took an answer, and was hung up on");
-                return;
+                connection.as_mut().graceful_shutdown();
+                return farewell(connection, || true, pin!(std::future::pending())).await;
             }
         }
         connection.as_mut().graceful_shutdown();
         is_last_request = true;
+    }
+}
+
+/// Gives a client a moment to hear that the connection ends. What it asked before it heard of it is answered.
+async fn farewell<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    is_idle: impl Fn() -> bool,
+    mut over: Pin<&mut impl Future<Output = ()>>,
+) {
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = over.as_mut() => return,
+            () = tokio::time::sleep(FAREWELL) => if is_idle() { return },
+        }
     }
 }
 
@@ -198,9 +235,21 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let work = activity.begin();
+    let (work, version, activity) = (activity.begin(), request.version(), activity.clone());
+    let request = request.map(|body| Body::new(Awaited::new(body, activity.clone())));
     let answered = service.clone().oneshot(of_peer(request, peer));
-    async move { Ok(answered.await?.map(|body| Watched::new(body, work))) }
+    async move {
+        let mut answer = answered.await?;
+        // Others wait, and whoever asks again and again is never idle for long.
+        if activity.is_overdue() {
+            if version == Version::HTTP_2 {
+                activity.ask();
+            } else {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        Ok(answer.map(|body| Watched::new(body, work)))
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -223,8 +272,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// The request as axum takes it, with the peer where its extractors look for it.
-fn of_peer(request: http::Request<Incoming>, peer: SocketAddr) -> Request {
-    let mut request = request.map(Body::new);
+fn of_peer(mut request: Request, peer: SocketAddr) -> Request {
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicUsize;
 use axum::Router;
 use axum::body::Bytes;
 use axum::response::IntoResponse as _;
-use axum::routing::get;
+use axum::routing::{get, post};
+use futures_util::future::select_all;
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, oneshot};
@@ -14,6 +15,8 @@ use tokio::time::{pause, resume, sleep, timeout};
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(100);
+/// What is to happen has happened by then, however busy the machine is.
+const BOUND: Duration = Duration::from_secs(10);
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: usize = 1024;
 const LARGE: usize = CHUNKS * CHUNK;
@@ -44,7 +47,7 @@ async fn read_until(stream: &mut TcpStream, expected: &str) {
     let mut text = Vec::new();
     while !String::from_utf8_lossy(&text).contains(expected) {
         let mut part = [0; 1024];
-        let read = timeout(Duration::from_secs(5), stream.read(&mut part)).await;
+        let read = timeout(BOUND, stream.read(&mut part)).await;
         let read = read.unwrap_or_else(|_| panic!("{expected} does not come")).unwrap();
         assert_ne!(read, 0, "closed before {expected}");
         text.extend_from_slice(&part[..read]);
@@ -69,7 +72,8 @@ fn routes() -> (Router, Arc<Notify>) {
             }
         }
     };
-    (Router::new().route("/fast", get(|| async { "fast" })).route("/slow", get(slow)), go_on)
+    let routes = Router::new().route("/fast", get(|| async { "fast" })).route("/slow", get(slow));
+    (routes.route("/send", post(|text: String| async { text })), go_on)
 }
 
 #[tokio::test]
@@ -118,6 +122,89 @@ async fn nobody_at_work_is_cut_off_and_new_clients_wait() {
     for stream in &mut busy {
         read_until(stream, "slow").await;
     }
+}
+
+/// Asks again and again until it is told that the connection ends. Returns the last answer; nothing where the machine was so busy that the
+/// connection was idle for too long.
+async fn ask_again_and_again(address: SocketAddr, every: Duration) -> Option<String> {
+    let mut stream = send(address, "").await;
+    loop {
+        stream.write_all(request("/fast").as_bytes()).await.ok()?;
+        let mut text = String::new();
+        while !text.ends_with("fast") {
+            let mut part = [0; 1024];
+            let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+            text.push_str(std::str::from_utf8(&part[..read]).unwrap());
+        }
+        if text.contains("connection: close") {
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+            return Some(text);
+        }
+        sleep(every).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_that_ask_again_and_again_make_room_after_an_answer() {
+    let mut told = 0;
+    for every in [Duration::ZERO, PATIENCE / 5, Duration::ZERO, PATIENCE / 5] {
+        let (routes, _) = routes();
+        let (address, _end) = start(routes, 3).await;
+        let busy: Vec<_> = (0..3).map(|_| tokio::spawn(ask_again_and_again(address, every))).collect();
+        sleep(SHORT).await;
+        assert!(busy.iter().all(|busy| !busy.is_finished()), "nobody waits");
+        read_until(&mut send(address, &request("/fast")).await, "fast").await;
+        let (last, _, others) = timeout(BOUND, select_all(busy)).await.expect("one has made room");
+        if let Some(last) = last.unwrap() {
+            assert!(last.starts_with("HTTP/1.1 200") && last.ends_with("fast"), "{last}");
+            told += 1;
+        }
+        for other in others {
+            other.abort();
+        }
+    }
+    assert!(told > 0, "they are told");
+}
+
+#[tokio::test]
+async fn a_request_whose_body_does_not_come_makes_room() {
+    for (part, every) in [("", None), ("a part", None), ("", Some(PATIENCE / 5))] {
+        let (routes, _) = routes();
+        let (address, _end) = start(routes, 1).await;
+        let mut slow =
+            send(address, &format!("POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{part}")).await;
+        let (mut reader, mut writer) = slow.split();
+        let trickling = async {
+            while let Some(every) = every {
+                sleep(every).await;
+                if writer.write_all(b".").await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let others = async {
+            sleep(SHORT).await;
+            read_until(&mut send(address, &request("/fast")).await, "fast").await;
+            let mut byte = [0];
+            let closed = timeout(BOUND, reader.read(&mut byte)).await.expect("it has made room");
+            assert_eq!(closed.unwrap_or(0), 0, "{part:?} {every:?}");
+        };
+        tokio::select! {
+            () = others => {}
+            () = trickling => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_is_waited_for_where_nobody_else_waits() {
+    let (routes, _) = routes();
+    let (address, _end) = start(routes, 1).await;
+    let mut slow = send(address, "POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nslow").await;
+    sleep(PATIENCE + SHORT).await;
+    slow.write_all(b" text").await.unwrap();
+    read_until(&mut slow, "slow text").await;
 }
 
 /// Says when it is gone.
@@ -174,10 +261,11 @@ async fn a_slow_client_that_goes_on_taking_has_all_of_its_answer() {
     let mut read = 0;
     let mut part = vec![0; LARGE / 16];
     loop {
-        let before = asked.load(Ordering::Relaxed);
         pause();
         sleep(WRITE_TIMEOUT.mul_f32(0.8)).await;
         resume();
+        // What the server asked for before belongs to the time before.
+        let before = asked.load(Ordering::Relaxed);
         let mut filled = 0;
         while filled < part.len() {
             let more = stream.read(&mut part[filled..]).await.unwrap();
@@ -194,7 +282,7 @@ async fn a_slow_client_that_goes_on_taking_has_all_of_its_answer() {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(10), resumed).await.expect("the server goes on where there is room");
+        timeout(BOUND, resumed).await.expect("the server goes on where there is room");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Places for connections: so many there may be, and where all are taken, the one that has waited longest for a request makes room.
+//! Places for connections: so many there may be, and where all are taken, the one that has waited longest for a request makes room. Where
+//! none waits for long, since each asks again at once, those whose answers are given make room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ pub(super) struct Places(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most: usize,
-    /// What is idle for less than this is not asked to leave: its client may just be about to ask.
+    /// What is idle for less than this is not asked to leave: its client may just be about to ask. Whoever has waited for so long is next.
     patience: Duration,
     open: Mutex<Open>,
     /// A place has become free, or idle where none was.
@@ -31,6 +32,15 @@ struct Open {
     /// How many wait for a place, and how many were asked to leave for them.
     waiting: usize,
     leaving: usize,
+    wait: Option<Wait>,
+}
+
+/// The wait of those who waited one directly after the other: whoever is next has waited as long as the one before him.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: Instant,
+    /// Nothing while somebody waits.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -60,6 +70,7 @@ impl Places {
     /// Takes a place. Where all are taken, the idlest one is asked to leave; where all are at work, this waits until one is not.
     pub(super) async fn take(&self) -> Place {
         if let Some(place) = self.take_free() {
+            self.lock().wait.take_if(|wait| wait.until.is_some());
             return place;
         }
         let waiting = Waiting::of(self);
@@ -116,6 +127,30 @@ impl Place {
         if was_leaving {
             self.places.0.changed.notify_one();
         }
+    }
+
+    /// Asks it to leave, whatever it does. It is not counted among those that leave.
+    pub(super) fn ask(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Lets somebody else have the place before this is dropped.
+    pub(super) fn free(&self) {
+        let mut open = self.places.lock();
+        open.set_idle(self.number, false);
+        open.stays(self.number);
+        let was_taken = open.taken.remove(&self.number).is_some();
+        drop(open);
+        if was_taken {
+            self.places.0.changed.notify_one();
+        }
+    }
+
+    /// Whether somebody has waited for so long that this is to be the last that it does.
+    pub(super) fn is_overdue(&self) -> bool {
+        let patience = self.places.0.patience;
+        let wait = self.places.lock().wait;
+        wait.is_some_and(|wait| wait.until.is_none() && wait.since.elapsed() >= patience)
     }
 
     /// It waits for its client, from now on.
@@ -185,6 +220,9 @@ impl<'p> Waiting<'p> {
     fn of(places: &'p Places) -> Self {
         let mut open = places.lock();
         open.waiting = open.waiting.saturating_add(1);
+        let before = open.wait.filter(|wait| wait.until.is_none_or(|until| until.elapsed() < places.0.patience));
+        let since = before.map_or_else(Instant::now, |wait| wait.since);
+        open.wait = Some(Wait { since, until: None });
         Self(places)
     }
 }
@@ -193,17 +231,17 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut open = self.0.lock();
         open.waiting = open.waiting.saturating_sub(1);
+        if open.waiting == 0
+            && let Some(wait) = &mut open.wait
+        {
+            wait.until = Some(Instant::now());
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.places.lock();
-        open.set_idle(self.number, false);
-        open.stays(self.number);
-        open.taken.remove(&self.number);
-        drop(open);
-        self.places.0.changed.notify_one();
+        self.free();
     }
 }
 
@@ -247,6 +285,20 @@ mod tests {
         assert!(is_asked(&second));
         drop(second);
         next.now_or_never().unwrap();
+    }
+
+    #[test]
+    fn a_place_is_free_once_however_often_that_is_said() {
+        let places = Places::new(1, Duration::ZERO);
+        let first = taken(&places);
+        first.free();
+        let second = taken(&places);
+        first.work();
+        first.rest();
+        drop(first);
+        assert!(places.take().now_or_never().is_none());
+        drop(second);
+        drop(taken(&places));
     }
 
     #[test]
@@ -324,6 +376,39 @@ mod tests {
         let begun = Instant::now();
         drop(tokio::time::timeout(Duration::from_mins(1), places.take()).await.unwrap());
         assert_eq!(begun.elapsed().as_millis() / 100, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_waited_for_long_is_next_and_those_behind_him_too() {
+        let patience = Duration::from_millis(500);
+        let places = Places::new(1, patience);
+        let first = taken(&places);
+        first.work();
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        tokio::time::advance(patience / 2).await;
+        assert!(!first.is_overdue());
+        tokio::time::advance(patience / 2).await;
+        assert!(first.is_overdue());
+        drop(first);
+        let second = next.now_or_never().unwrap();
+        assert!(!second.is_overdue(), "nobody waits");
+        second.work();
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(second.is_overdue(), "this one stood behind the other");
+        drop(next);
+        tokio::time::advance(patience).await;
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(!second.is_overdue(), "this one has only just come");
+        tokio::time::advance(patience).await;
+        drop(second);
+        drop(next.now_or_never().unwrap());
+        let third = taken(&places);
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(!third.is_overdue(), "a place was free meanwhile");
     }
 
     #[test]

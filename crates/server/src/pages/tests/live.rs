@@ -1,11 +1,15 @@
 //! The live list: what is told to whom, how soon, and when it ends.
 
+use std::path::Path;
+
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 
 use super::presence::last_activity;
 use super::*;
+use crate::config::Backend;
 use crate::flows;
+use crate::keys::{Kind, Overlap};
 
 const ANN: &str = "ann@b.example";
 const PATH: &str = "/devices/events";
@@ -209,6 +213,34 @@ async fn streams_end_with_the_service() {
     let refused = laptop.call("GET", PATH, "", &OUR_PAGE).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn streams_end_when_a_key_is_revoked_and_its_tokens_open_none() {
+    for backend in [Backend::Jwt, Backend::Opaque] {
+        let service = Service::with("http://127.0.0.1:8080", |settings| settings.backend = backend).await;
+        let kind = if backend == Backend::Jwt { Kind::Access } else { Kind::Refresh };
+        let mut laptop = service.signed_in(ANN).await;
+        service.be_patient();
+        let at = (Overlap::of(&service.app.settings().policy), service.app.now());
+        let keys = service.app.data().keys.clone();
+        let old = keys.named(at.0, at.1).into_iter().find(|named| named.kind == kind).unwrap().name;
+        let keys = keys.with_token_key(Path::new(""), kind, at.1, at).unwrap();
+        service.app.keys().replace(&keys).unwrap();
+        let mut phone = service.signed_in(ANN).await;
+        let (mut one, mut other) = (Events::open(&mut laptop).await, Events::open(&mut phone).await);
+        assert_eq!((one.sessions().await.len(), other.sessions().await.len()), (2, 2), "each key is good");
+        let mut unread = Events::open(&mut laptop).await;
+        let (keys, _) = keys.without_token_key(&old, at).unwrap();
+        service.app.keys().replace(&keys).unwrap();
+        for events in [&mut one, &mut other, &mut unread] {
+            assert_eq!(events.next().await, None, "{backend:?}");
+        }
+        let mut again = Events::open(&mut laptop).await;
+        assert_eq!(again.next().await.as_deref(), Some("event: over\ndata: session\n\n"), "{backend:?}");
+        assert_eq!(laptop.get("/devices").await.location(), "/sign-in?notice=session-over", "{backend:?}");
+        assert_eq!(Events::open(&mut phone).await.sessions().await.len(), 2, "{backend:?}");
+    }
 }
 
 #[tokio::test]
