@@ -103,7 +103,7 @@ async fn redis_carries_notices_and_survives_a_restart() {
     nodes_hear_each_other(nodes, |down| if down { server.kill().unwrap() } else { server.restart().unwrap() }).await;
 }
 
-async fn over_postgres(server: &Postgres) -> Arc<dyn InvalidationBus> {
+fn over_postgres(server: &Postgres) -> Arc<dyn InvalidationBus> {
     let options = sqlx::postgres::PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(2));
     Arc::new(PgBus::new(options.connect_lazy(&server.url()).unwrap(), "sessions").unwrap())
 }
@@ -111,7 +111,7 @@ async fn over_postgres(server: &Postgres) -> Arc<dyn InvalidationBus> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_carries_notices_and_survives_a_restart() {
     let mut server = Postgres::start().unwrap();
-    let nodes = [over_postgres(&server).await, over_postgres(&server).await];
+    let nodes = [over_postgres(&server), over_postgres(&server)];
     nodes_hear_each_other(nodes, |down| if down { server.kill().unwrap() } else { server.restart().unwrap() }).await;
 }
 

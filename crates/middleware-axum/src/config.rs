@@ -21,7 +21,7 @@ use crate::page::is_page_request;
 /// - A bearer token wins over a cookie. A malformed `Authorization: Bearer` is an error; it never falls back to the cookie.
 /// - With [`SessionLayer::cookies`], a request by cookie and unsafe method is judged by the [`CrossSitePolicy`] before anything is read. So is
 ///   one that opens a WebSocket: it is a GET, and what is said over it is not.
-/// - With a refresh cookie, a page request whose access token is missing or expired is renewed, and then authenticated like any other.
+/// - With a refresh cookie, a page request whose access token is missing, expired, or of a key that is gone, is renewed, and then authenticated like any other.
 ///   Its response sets both cookies if it starts within the grace of the rotation, and not after it: a slow response must not put an old
 ///   token back. Where the handler set one of the cookies itself, its word counts. A policy with a grace of zero therefore renews no page requests.
 /// - A refresh token that will never be accepted again has its cookies removed. One that a re-authentication replaced (`rotated`) keeps

@@ -131,7 +131,10 @@ fn renews(config: &Config, request: &Parts) -> bool {
 fn may_be_renewed(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Refused(Refusal::NoCredential, _) => true,
-        Outcome::Refused(Refusal::Session(error), _) => error.kind() == ErrorKind::InvalidToken(Rejection::Expired),
+        // A key that was revoked, or has been gone for long, made no better a token than one that is over.
+        Outcome::Refused(Refusal::Session(error), _) => {
+            matches!(error.kind(), ErrorKind::InvalidToken(Rejection::Expired | Rejection::UnknownKey))
+        }
         _ => false,
     }
 }
