@@ -33,6 +33,10 @@ pub(super) async fn open(url: &str) -> Result<Pool, StartError> {
 }
 
 #[cfg(test)]
+#[path = "network_tls_tests.rs"]
+mod tls;
+
+#[cfg(test)]
 mod tests {
     use session_manager_services::{MariaDb, Postgres};
 

@@ -153,10 +153,16 @@ impl Unusable {
 /// What an error of the database means to whoever set it up.
 fn refusal(what: &str, error: &Error, correct: &dyn Fn(&str) -> String) -> (String, String, String) {
     let unreachable = |why: String| (format!("{what} cannot be reached"), why, correct("Start it"));
+    let untrusted = |why: &dyn std::fmt::Display| {
+        let why = format!("no safe connection can be made: {why}");
+        (format!("{what} cannot be reached"), why, correct("Look at its certificate"))
+    };
     let code = match error {
+        // What is said in the handshake comes as an error of this kind.
+        Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => return untrusted(error),
         Error::Io(error) => return unreachable(reason(error)),
         Error::PoolTimedOut => return unreachable("it does not answer within two seconds".to_owned()),
-        Error::Tls(error) => return unreachable(format!("no safe connection can be made: {error}")),
+        Error::Tls(error) => return untrusted(error),
         Error::Configuration(_) => {
             let why = "its URL cannot be read".to_owned();
             return (
