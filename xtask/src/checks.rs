@@ -78,13 +78,13 @@ pub(crate) fn feature_pairs(root: &Path) -> Outcome {
     hack(root, &["--feature-powerset", "--depth", "2"])
 }
 
-/// What nobody depends on and has no features: `clippy` has seen it already.
-const NOBODY_ELSES: [&str; 3] = ["xtask", "session-manager-tests", "session-manager-services"];
+/// What is not published and has no features: `clippy` has seen it already.
+const UNPUBLISHED: [&str; 3] = ["xtask", "session-manager-tests", "session-manager-services"];
 
 fn hack(root: &Path, sets: &[&str]) -> Outcome {
     Program::new(tools::HACK.path(root)?, root)
         .args(["hack", "clippy", "--quiet", "--workspace", "--keep-going"])
-        .args(NOBODY_ELSES.iter().flat_map(|package| ["--exclude", package]))
+        .args(UNPUBLISHED.iter().flat_map(|package| ["--exclude", package]))
         .args(sets)
         .args(["--", "-D", "warnings"])
         .run()

@@ -19,12 +19,19 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Opens a file for writing that only the owner may read; makes it when it is missing.
+/// Opens a file for writing that only the owner may read; makes it when it is missing. What root makes belongs to the folder's owner.
 pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    private().create(true).truncate(false).open(path)
+    match private().create_new(true).open(path) {
+        Ok(made) => {
+            give_to_owner_above(&made, path);
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().create(true).truncate(false).open(path),
+        Err(error) => Err(error),
+    }
 }
 
-/// Writes a new file under `name`: complete and on the disk before the name appears.
+/// Writes a new file under `name`: complete and on the disk before the name appears. What root makes belongs to the folder's owner.
 ///
 /// # Behaviour
 /// Where the file system knows no links (FAT, exFAT, some mounts) the name appears before the content. Who must not see that holds a lock.
@@ -107,12 +114,38 @@ fn give(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives what was made in a folder to the folder's owner, if that can be done: what root makes there would keep the service out.
-pub(crate) fn give_to_owner_above(path: &Path) {
+/// Gives what was made under this path to the owner of the folder, if that can be done: what root makes there would keep the service out.
+///
+/// # Security
+/// The folder's owner may put anything under the path, also a link to a file of root's. So only what was just made is given, by its own handle.
+fn give_to_owner_above(made: &File, path: &Path) {
     let above = path.parent().map(fs::metadata);
     if let Some(Ok(above)) = above {
-        let _ = File::open(path).and_then(|made| give(&made, &above));
+        let _ = give(made, &above);
     }
+}
+
+/// The same for a folder that is there, whoever made it, but never for what a link leads to.
+pub(crate) fn give_folder_to_owner_above(folder: &Path) {
+    let itself = || {
+        let named = fs::symlink_metadata(folder).ok().filter(Metadata::is_dir)?;
+        let opened = File::open(folder).ok()?;
+        is_same(&opened.metadata().ok()?, &named).then_some(opened)
+    };
+    if let Some(itself) = itself() {
+        give_to_owner_above(&itself, folder);
+    }
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
 }
 
 /// Removes what commands that were killed have left of files that they were writing. Whoever calls this is the only one to write there.
@@ -172,14 +205,14 @@ fn write_new_by(
     bytes: &[u8],
 ) -> io::Result<()> {
     let (temporary, path) = (temporary(folder)?, folder.join(name));
-    write_whole(&temporary, bytes)?;
+    give_to_owner_above(&write_whole(&temporary, bytes)?, &path);
     let linked = link(&temporary, &path);
     fs::remove_file(&temporary)?;
     match linked {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
         // There are no links here: the name is taken first, and the content follows.
-        Err(_) => drop(write_whole(&path, bytes)?),
+        Err(_) => give_to_owner_above(&write_whole(&path, bytes)?, &path),
     }
     File::open(folder)?.sync_all()
 }
@@ -293,13 +326,41 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let _ = chown(folder.path(), Some(4711), Some(4712));
         let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
-        let (file, below) = (folder.path().join("a"), folder.path().join("b"));
+        let [file, whole, below] = ["a", "b", "c"].map(|name| folder.path().join(name));
+        drop(open_private(&file).unwrap());
+        write_new(folder.path(), "b", b"whole").unwrap();
+        make_folder(&below).unwrap();
+        for path in [&below, &file, &folder.path().join("none")] {
+            give_folder_to_owner_above(path);
+        }
+        assert_eq!([owner(&file), owner(&whole), owner(&below)], [owner(folder.path()); 3]);
+    }
+
+    /// The service's user could have root give him any file otherwise.
+    #[cfg(unix)]
+    #[test]
+    fn root_gives_nothing_away_that_was_there_before() {
+        use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [file, below] = ["file", "below"].map(|name| elsewhere.path().join(name));
         drop(open_private(&file).unwrap());
         make_folder(&below).unwrap();
-        for path in [&file, &below, &folder.path().join("none")] {
-            give_to_owner_above(path);
+        // Only root has anything to give.
+        let _ = chown(folder.path(), Some(4711), Some(4712));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        let before = [owner(&file), owner(&below)];
+        let at = |name| folder.path().join(name);
+        symlink(&file, at("keys.lock")).unwrap();
+        fs::hard_link(&file, at("server.lock")).unwrap();
+        symlink(&below, at("keys")).unwrap();
+        for name in ["keys.lock", "server.lock"] {
+            drop(open_private(&at(name)).unwrap());
+            assert_eq!(write_new(folder.path(), name, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            give_folder_to_owner_above(&at(name));
         }
-        assert_eq!([owner(&file), owner(&below)], [owner(folder.path()); 2]);
+        make_folder(&at("keys")).unwrap();
+        give_folder_to_owner_above(&at("keys"));
+        assert_eq!([owner(&file), owner(&below)], before);
     }
 
     #[test]

@@ -69,11 +69,11 @@ impl Keys {
     pub(crate) fn load_or_create(folder: &Path) -> Result<Self, StartError> {
         let path = folder.join(FILE);
         files::make_folder(folder).map_err(|error| unwritable(&path, &error))?;
-        files::give_to_owner_above(folder);
+        files::give_folder_to_owner_above(folder);
         if !path.exists() {
             let keys = Self::generate().map_err(cannot_be_made)?;
             match files::write_new(folder, FILE, keys.to_text().as_bytes()) {
-                Ok(()) => files::give_to_owner_above(&path),
+                Ok(()) => {}
                 // Another server was faster; its keys count.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(unwritable(&path, &error)),

@@ -30,9 +30,7 @@ impl KeyLock {
                 "Wait for the other command to end, and try again.",
             )
         };
-        let path = folder.join("keys.lock");
-        let file = files::open_private(&path).map_err(|error| failed(reason(&error)))?;
-        files::give_to_owner_above(&path);
+        let file = files::open_private(&folder.join("keys.lock")).map_err(|error| failed(reason(&error)))?;
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
@@ -68,7 +66,6 @@ impl FolderLock {
             )
         };
         let file = files::open_private(&path).map_err(|error| failed(reason(&error)))?;
-        files::give_to_owner_above(&path);
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
