@@ -10,10 +10,11 @@ mod presence;
 mod refusals;
 mod strangers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -61,6 +62,8 @@ struct Service {
     app: App,
     router: Router,
     clock: Arc<Hasty>,
+    /// The mails whose token was taken.
+    read: Mutex<BTreeSet<PathBuf>>,
     _folder: tempfile::TempDir,
 }
 
@@ -89,7 +92,7 @@ impl Service {
         let clock = Arc::new(Hasty::default());
         let (address, shared) = ("127.0.0.1:8080".parse().unwrap(), Arc::clone(&clock));
         let app = App::new(settings, data, address, shared).await.unwrap();
-        Self { router: routes::router(app.clone()), app, clock, _folder: folder }
+        Self { router: routes::router(app.clone()), app, clock, read: Mutex::default(), _folder: folder }
     }
 
     fn browser(&self) -> Browser {
@@ -126,13 +129,23 @@ impl Service {
         self.mailed_token()
     }
 
-    /// The token of the newest mail.
+    /// The token of the newest mail that has one.
     fn mailed_token(&self) -> String {
         let mails = std::fs::read_dir(&self.app.data().mail).unwrap().map(|entry| entry.unwrap().path());
-        // Names are unique but not ordered within one moment of the clock.
-        let newest = mails.max_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap()).unwrap();
-        let text = std::fs::read_to_string(newest).unwrap();
-        text.lines().find_map(|line| line.split_once("?token=")).unwrap().1.to_owned()
+        // Those that are being written have other names.
+        let mails = mails.filter(|path| path.extension().is_some_and(|name| name == "eml"));
+        let with_token = mails.filter_map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let token = text.lines().find_map(|line| line.split_once("?token="))?.1.to_owned();
+            Some((path, token))
+        });
+        let mut read = self.read.lock().unwrap();
+        // Of one moment of the clock, and of the file system's, the newest is the one that nobody has read.
+        let newest = with_token
+            .max_by_key(|(path, _)| (!read.contains(path), std::fs::metadata(path).unwrap().modified().unwrap()));
+        let (path, token) = newest.unwrap();
+        read.insert(path);
+        token
     }
 
     /// A session of the user on another client.
